@@ -1,0 +1,3 @@
+"""
+Bytes to Request and back: the HTTP engine.
+"""

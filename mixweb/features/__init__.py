@@ -1,0 +1,3 @@
+"""
+The features: one module each.
+"""
