@@ -63,8 +63,10 @@ def option(
 
 
 def settings_fields(settings: type | Any) -> list[Field[Any]]:
-    """The fields of a settings class that are options, the principal one first."""
-    return sorted((item for item in fields(settings) if "help" in item.metadata), key=lambda item: not item.metadata["principal"])
+    """The fields of a settings class that are options: the principal one first, those of every mount or wrapper last."""
+    common = ("at", "paths", "except_paths")
+    options = [item for item in fields(settings) if "help" in item.metadata]
+    return sorted(options, key=lambda item: (not item.metadata["principal"], item.name in common))
 
 
 def principal_field(settings: type) -> str | None:
@@ -129,12 +131,14 @@ class Mount:
 
     :ivar build: makes the resource.
     :ivar raw: whether what is below its path stays undecoded (a field of this name in the settings decides, if there is one).
+    :ivar declines: whether it may decline a path, so that another mount at the same place gets its turn.
     """
 
     name: str
     settings: type[MountSettings]
     build: Callable[[Any, Context], IResource]
     raw: bool = False
+    declines: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ The request: what resources may return, what wrappers may change, and what clien
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import globalLogPublisher
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -26,20 +25,6 @@ class Call(Resource):
 
     def render_GET(self, request):
         return self.answer(request)
-
-
-@pytest.fixture
-def failures():
-    """What was logged as a failure."""
-    seen = []
-
-    def observe(event):
-        if "log_failure" in event:
-            seen.append(event["log_failure"])
-
-    globalLogPublisher.addObserver(observe)
-    yield seen
-    globalLogPublisher.removeObserver(observe)
 
 
 def written(request):

@@ -1,0 +1,202 @@
+"""
+The ``mixweb`` command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mixweb.terminal import complain
+
+USAGE, CONFIG_INVALID = 2, 4
+
+
+def main() -> None:
+    """Run the command that the arguments name; without one, serve."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in COMMANDS:
+        raise SystemExit(COMMANDS[arguments[0]](arguments[1:]))
+    raise SystemExit(serve(arguments, named=False))
+
+
+def serve(arguments: Sequence[str], named: bool = True) -> int:
+    """Serve a folder, a file of tables, or what the options say, until interrupted."""
+    if arguments and arguments[0] == "--help" and not named:
+        (sys.__stdout__ or sys.stdout).write(overview())
+    if arguments and not arguments[0].startswith("-"):
+        place = Path(arguments[0]).expanduser()
+        if not place.exists():
+            return _not_there(arguments[0], named)
+        option = "--config" if place.suffix == ".toml" and place.is_file() else "--files"
+        arguments = [option, str(place), *arguments[1:]]
+    _run_twistd(arguments)
+    return 0
+
+
+def _not_there(word: str, named: bool) -> int:
+    near = [] if named else get_close_matches(word, COMMANDS, 1)
+    hint = f"; did you mean 'mixweb {near[0]}'?" if near else ""
+    complain(f"mixweb: there is no command, folder or file {word!r}{hint}")
+    return USAGE
+
+
+def _run_twistd(arguments: Sequence[str]) -> None:
+    from twisted.application.app import run
+    from twisted.application.service import ServiceMaker
+    from twisted.scripts.twistd import ServerOptions, runApp
+
+    maker = ServiceMaker("mixweb", "mixweb.tap", "", "web-mix")
+
+    class MixwebOptions(ServerOptions):  # type: ignore[misc]
+        """twistd's options with this one plugin: none is searched for."""
+
+        @property
+        def subCommands(self) -> list[tuple[str, None, Callable[[], Any], str]]:
+            self.loadedPlugins = {maker.tapname: maker}
+            return [(maker.tapname, None, self._options, maker.description)]
+
+        def _options(self) -> Any:
+            options = maker.options()
+            options.command = "mixweb"
+            return options
+
+    sys.argv[1:] = ["--nodaemon", "--pidfile=", *_reactor(), "web-mix", *arguments]
+    run(runApp, MixwebOptions)
+
+
+def _reactor() -> list[str]:
+    return ["--reactor=mixweb"] if sys.platform == "linux" else []
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Load and build everything, listen nowhere; 0 when it is good, 4 when it is not."""
+    parser = _parser("check", check)
+    parser.add_argument("file", nargs="?", type=Path, help="TOML file; ./site.toml when there is one")
+    parser.add_argument("--vhosts", help="folder of virtual hosts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(arguments)
+    from mixweb.config import ConfigError
+
+    file = _config_file(given.file)
+    try:
+        warnings = _built(file, given.vhosts)
+        problems = []
+    except ConfigError as reason:
+        warnings, problems = [], reason.problems
+    if given.json:
+        found = [{"file": p.origin.place, "line": p.origin.line, "message": p.message} for p in problems]
+        print(json.dumps({"ok": not problems, "problems": found, "warnings": warnings}))
+    else:
+        for line in [*map(str, problems), *(f"warning: {warning}" for warning in warnings)]:
+            complain(line)
+        if not problems:
+            print(f"{file or given.vhosts or 'the default configuration'}: good")
+    return CONFIG_INVALID if problems else 0
+
+
+def _built(file: Path | None, vhosts: str | None) -> list[str]:
+    from twisted.internet import reactor
+
+    from mixweb.server import WebService
+
+    return WebService(lambda: _loaded(file, vhosts), reactor).tree.warnings
+
+
+def _loaded(file: Path | None, vhosts: str | None) -> Any:
+    from mixweb.commandline import Parser
+    from mixweb.config import load
+
+    line = Parser().parse(["--vhosts", vhosts] if vhosts else [])
+    return load(file, line.draft)
+
+
+def _config_file(file: Path | None) -> Path | None:
+    standard = Path("site.toml")
+    return file or (standard if standard.is_file() else None)
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Print the configuration in force with where each value was said, or what one request would pass."""
+    parser = _parser("show", show)
+    parser.add_argument("file", nargs="?", type=Path, help="TOML file; ./site.toml when there is one")
+    parser.add_argument("--vhosts", help="folder of virtual hosts")
+    parser.add_argument("--host", help="the host of a request")
+    parser.add_argument("--path", help="the path of a request")
+    given = parser.parse_args(arguments)
+    from mixweb.config import ConfigError
+    from mixweb.explain import explain, explain_request
+
+    try:
+        loaded = _loaded(_config_file(given.file), given.vhosts)
+        if given.host is None and given.path is None:
+            print(explain(loaded), end="")
+        else:
+            print(explain_request(loaded, given.host or "localhost", given.path or "/"), end="")
+    except ConfigError as reason:
+        complain(str(reason))
+        return CONFIG_INVALID
+    return 0
+
+
+def init(arguments: Sequence[str]) -> int:
+    """Write a configuration to begin with; nothing is overwritten."""
+    from mixweb.init import KINDS, files_of
+
+    parser = _parser("init", init)
+    parser.add_argument("kind", nargs="?", default="static", choices=sorted(KINDS))
+    parser.add_argument("--directory", type=Path, default=Path(), help="where to write; here by default")
+    given = parser.parse_args(arguments)
+    files = {given.directory / name: text for name, text in files_of(given.kind, given.directory.absolute()).items()}
+    present = [str(path) for path in files if path.exists()]
+    if present:
+        complain(f"mixweb init: {', '.join(present)} would be overwritten; nothing was written")
+        return USAGE
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path)
+    return 0
+
+
+def reload(arguments: Sequence[str]) -> int:
+    """Have a running server take its configuration again, once it is found good."""
+    parser = _parser("reload", reload)
+    parser.add_argument("file", nargs="?", type=Path, help="TOML file to check before")
+    parser.add_argument("--pidfile", type=Path, default=Path("twistd.pid"), help="where twistd keeps its process id")
+    parser.add_argument("--pid", type=int, help="the process id itself")
+    given = parser.parse_args(arguments)
+    if given.file and (status := check([str(given.file)])):
+        return status
+    try:
+        os.kill(given.pid or int(given.pidfile.read_text()), signal.SIGHUP)
+    except (OSError, ValueError) as reason:
+        complain(f"mixweb reload: {getattr(reason, 'strerror', None) or reason}: {given.pid or given.pidfile}")
+        return 1
+    return 0
+
+
+def _parser(name: str, command: Callable[..., int]) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(f"mixweb {name}", description=command.__doc__, allow_abbrev=False)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "serve": serve,
+    "check": check,
+    "show": show,
+    "init": init,
+    "reload": reload,
+}
+
+
+def overview() -> str:
+    """The commands, a line each."""
+    lines = [f"  mixweb {name:<8} {(command.__doc__ or '').strip()}" for name, command in COMMANDS.items()]
+    return "\n".join(["Commands:", *lines, "", ""])

@@ -1,0 +1,170 @@
+"""
+The door for twistd: options and services.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Application, IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+from twisted.python.usage import Options as UsageOptions
+from twisted.web.resource import IResource
+
+from mixweb import __version__, assemble
+from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
+from mixweb.config import ConfigError, Draft, Loaded, load
+from mixweb.dump import to_tac, to_toml
+from mixweb.feature import FilePath, Settings, WrapperSettings
+from mixweb.plan import Host, Plan, Server
+from mixweb.server import WebService
+from mixweb.terminal import TerminalObserver, complain, is_terminal
+
+USAGE, CANNOT_LISTEN, CONFIG_INVALID = 2, 3, 4
+
+
+class Options(UsageOptions):  # type: ignore[misc]
+    """
+    The options of ``twistd web-mix``, made from the settings of the features.
+
+    :ivar line: what the command line asks for, once it was parsed.
+    :ivar command: what help calls the program.
+    """
+
+    command = "twistd [twistd options] web-mix"
+    line = CommandLine()
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line; answer ``--help``, ``--version``, ``--print-config`` and ``--print-tac`` by themselves.
+
+        :raises SystemExit: 2, with one line said, when it cannot be taken; 4 when the configuration is wrong.
+        """
+        parser = Parser()
+        try:
+            self.line = parser.parse(sys.argv[1:] if options is None else options)
+        except UsageProblem as reason:
+            complain(f"{self.command}: {reason}\nTry --help for all options.")
+            raise SystemExit(USAGE) from None
+        if self.line.action:
+            self._act(self.line.action, parser)
+            raise SystemExit(0)
+
+    def _act(self, action: str, parser: Parser) -> None:
+        stream = sys.__stdout__ or sys.stdout
+        if action == "help":
+            stream.write(help_text(parser, self.command))
+        elif action == "version":
+            stream.write(f"mixweb {__version__.public()}\n")
+        else:
+            plan = or_exit(self.load).plan
+            stream.write(to_toml(plan) if action == "print-config" else to_tac(plan))
+        stream.flush()
+
+    def load(self) -> Loaded:
+        """
+        Read and check everything that was given.
+
+        :raises ConfigError: with all that is wrong.
+        """
+        return load(self.line.config, self.line.draft.copy())
+
+
+def or_exit(load: Any) -> Any:
+    """What ``load`` returns; when the configuration is wrong, every problem is said and the process ends (4, or 2)."""
+    try:
+        return load()
+    except ConfigError as reason:
+        complain(str(reason))
+        only_options = all(problem.origin.place.startswith("--") for problem in reason.problems)
+        raise SystemExit(USAGE if only_options else CONFIG_INVALID) from None
+
+
+class TwistdService(WebService):
+    """The service of ``twistd web-mix``: says on the terminal what is served, and why it cannot."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        parent = getattr(options, "parent", None) or {}
+        self.foreground = bool(parent.get("nodaemon"))
+        own_log = any(parent.get(name) for name in ("logfile", "syslog", "logger"))
+        quiet = options.line.draft.server.get("quiet")
+        self.options = options
+        watched = self.foreground and not own_log and quiet is None and is_terminal(sys.__stdout__)
+        super().__init__(options.load, reactor, watched)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Keep the terminal for what a person wants to see."""
+        if self.interactive and isinstance(parent, Componentized):
+            assert sys.__stdout__ is not None
+            parent.setComponent(ILogObserver, TerminalObserver(sys.__stdout__))
+        super().setServiceParent(parent)
+
+    def cannot_listen(self, message: str) -> None:
+        """Say it in one line and end, where that is safe: a daemon's parent waits for the exception."""
+        if self.foreground:
+            complain(message)
+            raise SystemExit(CANNOT_LISTEN)
+
+
+def makeService(options: Options) -> IService:
+    """
+    The service of ``twistd web-mix``.
+
+    :raises SystemExit: 4 when the configuration is wrong.
+    """
+    from twisted.internet import reactor
+
+    service: IService = or_exit(lambda: TwistdService(options, reactor))
+    return service
+
+
+def service(
+    config: FilePath = "",
+    *,
+    default: Host | None = None,
+    hosts: Sequence[Host] = (),
+    defaults: Sequence[Settings] = (),
+    reactor: Any = None,
+    **server: Any,
+) -> WebService:
+    """
+    A web server for a larger application.
+
+    :param config: a TOML file; nothing else may be given then.
+    :param default: what answers to every name that no other host has.
+    :param hosts: the virtual hosts.
+    :param defaults: wrappers of every host.
+    :param server: settings of the server (``listen``, ``https`` ...).
+    :raises ConfigError: with all that is wrong.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    if config:
+        if default or hosts or defaults or server:
+            raise TypeError("give a file, or what is in it, not both")
+        return WebService(lambda: load(Path(config)), reactor)
+    plan = Plan(Server(**server), default or Host(), tuple(defaults), tuple(hosts))
+    return WebService(lambda: Loaded(plan, Draft(), {}), reactor)
+
+
+def application(config: FilePath = "", **parts: Any) -> Componentized:
+    """An application for ``twistd -y``: the same arguments as :func:`service`."""
+    made: Componentized = Application("mixweb")
+    service(config, **parts).setServiceParent(made)
+    return made
+
+
+def stack(resource: IResource, *settings: WrapperSettings, reactor: Any = None) -> IResource:
+    """
+    Put wrappers around any resource, each at its stage whatever the order of the arguments.
+
+    :param reactor: what they run on; the global reactor when ``None``.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    return assemble.stack(resource, settings, reactor)

@@ -1,0 +1,85 @@
+"""
+Virtual hosts: which resource tree answers to which name.
+"""
+
+from __future__ import annotations
+
+import idna
+from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.vhost import NameVirtualHost
+
+from mixweb.engine.authority import parse_authority
+from mixweb.engine.errors import ErrorResource
+from mixweb.engine.request import Request
+
+
+def host_key(name: str | bytes) -> tuple[bytes, int | None]:
+    """
+    The host and port that a virtual host's name stands for: lower case, international names encoded, no final dot.
+
+    :raises ValueError: when it is not a name, an address or a wildcard (``*.example.com``), with or without a port.
+    """
+    text = name.decode() if isinstance(name, bytes) else name
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"
+    wildcard, host = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+    try:
+        if not host.isascii():
+            host, colon, port = host.partition(":")
+            host = idna.encode(host, uts46=True).decode("ascii") + colon + port
+        authority = parse_authority(host.encode("ascii"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a host name") from None
+    if b"*" in authority.host:
+        raise ValueError(f"{text!r} is not a host name: a wildcard stands for the first label only (*.example.com)")
+    return wildcard.encode() + authority.host, authority.port
+
+
+class VirtualHosts(NameVirtualHost):  # type: ignore[misc]
+    """
+    Chooses a resource by the host that is asked for: the exact name before the longest wildcard, a name with a port before
+    one without, then the default.
+
+    :param default: answers to every other name; 404 when ``None``.
+    """
+
+    isLeaf = True
+
+    def __init__(self, default: IResource | None = None) -> None:
+        super().__init__()
+        self.default = default
+        self.hosts: dict[tuple[bytes, int | None], IResource] = {}
+
+    def addHost(self, name: str | bytes, resource: IResource) -> None:
+        """
+        Let a resource answer to a name.
+
+        :param name: text (international names too) or bytes, with a port where only that one is meant.
+        :raises ValueError: when it is no host name.
+        """
+        self.hosts[host_key(name)] = resource
+
+    def removeHost(self, name: str | bytes) -> None:
+        """Forget a name."""
+        del self.hosts[host_key(name)]
+
+    def choose(self, host: bytes, port: int | None) -> IResource | None:
+        """The resource for a host, in lower case and without final dot, and a port."""
+        suffix = host
+        while True:
+            name = host if suffix is host else b"*." + suffix
+            found = self.hosts.get((name, port)) or self.hosts.get((name, None))
+            if found is not None:
+                return found
+            _, dot, suffix = suffix.partition(b".")
+            if not dot:
+                return self.default
+
+    def render(self, request: Request) -> int:
+        authority = request.authority
+        found = self.default if authority is None else self.choose(authority.host, authority.port)
+        if found is None:
+            found = ErrorResource(404, "No site of this name is served here.")
+        request.render(getChildForRequest(found, request))
+        return NOT_DONE_YET
