@@ -39,7 +39,7 @@ _NAMES = {
     "mixweb.wrapper": ("Declined", "HTTPError", "Wrapper"),
 }
 
-__all__ = ["__version__", *(name for names in _NAMES.values() for name in names)]  # noqa: PLE0604
+__all__ = ["__version__", *(name for names in _NAMES.values() for name in names)]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from mixweb.engine.errors import Declined
 from mixweb.engine.request import Request
 from mixweb.feature import SERVER_STAGES, Context, Mount, MountSettings, Settings, Wrap, WrapperSettings
 from mixweb.paths import PathMatcher, PathTable, RawPrefixes, split_path
-from mixweb.plan import Host, Plan
+from mixweb.plan import Plan
 from mixweb.registry import Registry, registry
 from mixweb.vhost import VirtualHosts
 from mixweb.wrapper import Wrapper
@@ -120,7 +120,9 @@ class BuildError(ValueError):
         self.settings = settings
 
 
-def layers(own: Sequence[Settings], defaults: Sequence[Settings], without: Iterable[str], found: Registry) -> list[Layer]:
+def layers(
+    own: Sequence[Settings], defaults: Sequence[Settings], without: Iterable[str], found: Registry
+) -> list[Layer]:
     """
     The wrappers of a stack, outermost first: its own, those for every host that it has not, and what is on by default.
 
@@ -130,7 +132,8 @@ def layers(own: Sequence[Settings], defaults: Sequence[Settings], without: Itera
     chosen = [item for item in defaults if found.of(item).name not in named]
     named |= {found.of(item).name for item in defaults}
     standard = [
-        feature.settings() for feature in found.features.values()
+        feature.settings()
+        for feature in found.features.values()
         if isinstance(feature, Wrap) and feature.default and feature.name not in named
     ]
     stack = [
@@ -182,7 +185,9 @@ class Assembler:
     def _host(self, own: Sequence[Settings], defaults: Sequence[Settings], without: Iterable[str]) -> IResource:
         raw: list[Sequence[bytes | None]] = []
         entries = [(item.at, self._mount(item, raw)) for item in own if isinstance(item, MountSettings)]
-        stack = [layer for layer in layers(own, defaults, without, self.registry) if layer.feature.stage not in SERVER_STAGES]
+        stack = [
+            layer for layer in layers(own, defaults, without, self.registry) if layer.feature.stage not in SERVER_STAGES
+        ]
         resource = self._wrap(Mounts(entries), stack)
         return RawPaths(RawPrefixes(raw), resource) if raw else resource
 

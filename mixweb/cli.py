@@ -51,11 +51,11 @@ def _not_there(word: str, named: bool) -> int:
 def _run_twistd(arguments: Sequence[str]) -> None:
     from twisted.application.app import run
     from twisted.application.service import ServiceMaker
-    from twisted.scripts.twistd import ServerOptions, runApp
+    from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
 
     maker = ServiceMaker("mixweb", "mixweb.tap", "", "web-mix")
 
-    class MixwebOptions(ServerOptions):  # type: ignore[misc]
+    class MixwebOptions(ServerOptions):
         """twistd's options with this one plugin: none is searched for."""
 
         @property

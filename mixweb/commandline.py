@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, get_type_hints
@@ -122,13 +123,18 @@ class Parser:
     def _open(self, feature: str) -> Table:
         opened = self.opened
         if opened is None or opened.feature != feature or id(opened) not in self.implicit:
-            opened = next((table for table in self.host.tables if table.feature == feature and id(table) in self.implicit), None)
+            opened = next(
+                (table for table in self.host.tables if table.feature == feature and id(table) in self.implicit), None
+            )
         if opened is None:
             opened = Table(feature, Origin(f"--{feature}"))
             self.host.tables.append(opened)
         self.implicit.discard(id(opened))
         self.opened = opened
         return opened
+
+    def _open_flag(self, feature: str, _: None) -> None:
+        self._open(feature)
 
     def _field(self, feature: str, name: str, option: str, text: str) -> None:
         table = next((table for table in reversed(self.host.tables) if table.feature == feature), None)
@@ -191,23 +197,37 @@ class Parser:
         options: list[Option] = []
         for item in settings_fields(Server):
             options += self._value_options(
-                item.name.replace("_", "-"), hints[item.name], item.metadata, default_of(item),
-                lambda text, name=item.name: self._server(name, text),
+                item.name.replace("_", "-"),
+                hints[item.name],
+                item.metadata,
+                default_of(item),
+                partial(self._server, item.name),
             )
         return options
 
     def _composition_options(self) -> list[Option]:
         return [
             Option("config", "FILE", "Read a TOML file; what the command line says counts more.", self._config),
-            Option("host", "NAME", "What follows belongs to this host; 'default' goes back, '*' is every host.", self._host),
-            Option("at", "PATH", "Path of the mount opened last.", lambda text: self._common("at", text)),
-            Option("paths", "PATH", "Where the wrapper opened last applies; repeatable.", lambda text: self._common("paths", text)),
             Option(
-                "except-paths", "PATH", "Where the wrapper opened last does not apply; repeatable.",
-                lambda text: self._common("except_paths", text),
+                "host", "NAME", "What follows belongs to this host; 'default' goes back, '*' is every host.", self._host
+            ),
+            Option("at", "PATH", "Path of the mount opened last.", partial(self._common, "at")),
+            Option(
+                "paths",
+                "PATH",
+                "Where the wrapper opened last applies; repeatable.",
+                partial(self._common, "paths"),
+            ),
+            Option(
+                "except-paths",
+                "PATH",
+                "Where the wrapper opened last does not apply; repeatable.",
+                partial(self._common, "except_paths"),
             ),
             Option("without", "NAME", "Take away a feature that is on by default.", self._without),
-            Option("print-config", "", "Write this command line out as a TOML file and stop.", self._act("print-config")),
+            Option(
+                "print-config", "", "Write this command line out as a TOML file and stop.", self._act("print-config")
+            ),
             Option("print-tac", "", "Write it out as a .tac file and stop.", self._act("print-tac")),
             Option("help", "", "Show all options.", self._act("help"), "h"),
             Option("version", "", "Show the version.", self._act("version")),
@@ -223,13 +243,16 @@ class Parser:
             elif item.name not in ("at", "paths", "except_paths"):
                 name = f"{feature.name}-{item.name.replace('_', '-')}"
                 options += self._value_options(
-                    name, hints[item.name], item.metadata, default_of(item),
-                    lambda text, name=name, key=item.name: self._field(feature.name, key, name, text),
+                    name,
+                    hints[item.name],
+                    item.metadata,
+                    default_of(item),
+                    partial(self._field, feature.name, item.name, name),
                 )
         if principal is None:
             summary = (feature.settings.__doc__ or "").strip().split("\n")[0]
-            flag = Option(feature.name, "", summary, lambda _: (self._open(feature.name), None)[1], _SHORT.get(feature.name, ""))
-            options.insert(0, flag)
+            flag = partial(self._open_flag, feature.name)
+            options.insert(0, Option(feature.name, "", summary, flag, _SHORT.get(feature.name, "")))
         return options
 
     def _principal_option(self, feature: Feature, item: Any, annotation: Any) -> Option:
@@ -264,9 +287,16 @@ class Parser:
         ]
         if "files-ignore-ext" in known:
             options.append(
-                Option("allow-ignore-ext", "", "Same as --files-ignore-ext '*'.", lambda _: known["files-ignore-ext"].take("*"))
+                Option(
+                    "allow-ignore-ext",
+                    "",
+                    "Same as --files-ignore-ext '*'.",
+                    lambda _: known["files-ignore-ext"].take("*"),
+                )
             )
-        options.append(Option("notracebacks", "", "Nothing: tracebacks are not shown unless asked for.", lambda _: None, "n"))
+        options.append(
+            Option("notracebacks", "", "Nothing: tracebacks are not shown unless asked for.", lambda _: None, "n")
+        )
         return options
 
 

@@ -9,15 +9,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import Field, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from mixweb._toml_lines import Key, key_lines
 from mixweb.convert import convert, convert_text, is_list, is_table, secret
-from mixweb.feature import Feature, Mount, Settings, Wrap, settings_fields
-from mixweb.feature import SERVER_STAGES, default_of
+from mixweb.feature import SERVER_STAGES, Feature, Mount, Settings, Wrap, settings_fields
 from mixweb.plan import Host, Plan, Server
 from mixweb.registry import Registry, registry
 from mixweb.vhost import host_key
@@ -58,7 +57,9 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin.place, problem.origin.line or 0))
+        self.problems = sorted(
+            dict.fromkeys(problems), key=lambda problem: (problem.origin.place, problem.origin.line or 0)
+        )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -125,7 +126,7 @@ class Draft:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """"; did you mean ...?" when a known name is near."""
+    """ "; did you mean ...?" when a known name is near."""
     near = get_close_matches(name, list(known), 1, 0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -183,7 +184,7 @@ class Reader:
     def hosts(self, value: Any) -> None:
         """Read ``[host."NAME"]`` tables."""
         if not isinstance(value, dict):
-            self.draft.problem(self.origin("host"), "expected [host.\"NAME\"] tables")
+            self.draft.problem(self.origin("host"), 'expected [host."NAME"] tables')
             return
         for name, tables in value.items():
             host = self.draft.hosts.setdefault(name, HostTables(name, self.origin("host", name)))
@@ -232,7 +233,9 @@ class Reader:
                 table.values[option_name] = self.given(data, *key, option_name)
             else:
                 where = self.origin(*key, option_name)
-                self.draft.problem(where, f"unknown key {option_name!r} in {name}{suggest(option_name, [*known, 'off'])}")
+                self.draft.problem(
+                    where, f"unknown key {option_name!r} in {name}{suggest(option_name, [*known, 'off'])}"
+                )
         host.tables.append(table)
 
 
@@ -256,7 +259,9 @@ def read_vhosts(draft: Draft, folder: Given, found: Registry) -> None:
         directory = Path(convert_given(folder, Server, "vhosts"))
         entries = sorted(directory.iterdir())
     except (OSError, ValueError) as reason:
-        draft.problem(folder.origin, f"vhosts: cannot read '{folder.data}': {getattr(reason, 'strerror', None) or reason}")
+        draft.problem(
+            folder.origin, f"vhosts: cannot read '{folder.data}': {getattr(reason, 'strerror', None) or reason}"
+        )
         return
     names = {entry.stem if entry.suffix == ".toml" else entry.name for entry in entries if is_host_entry(entry)}
     for name in sorted(names):
@@ -307,7 +312,9 @@ def merge(file: Draft, line: Draft, found: Registry) -> Draft:
         left = list(under.tables)
         for table in over.tables:
             feature = found.features[table.feature]
-            same = [below for below in left if below.feature == table.feature and below.at(feature) == table.at(feature)]
+            same = [
+                below for below in left if below.feature == table.feature and below.at(feature) == table.at(feature)
+            ]
             if same:
                 same[0].values |= table.values
                 same[0].off = table.off
@@ -361,9 +368,12 @@ class Checker:
             raise ConfigError(draft.problems)
         assert isinstance(server, Server)
         default = Host(*default.settings, without=default.without | shared.without)
-        return Plan(server, default, shared.settings, [
-            Host(*host.names, *host.settings, without=host.without | shared.without) for host in hosts
-        ])
+        return Plan(
+            server,
+            default,
+            shared.settings,
+            [Host(*host.names, *host.settings, without=host.without | shared.without) for host in hosts],
+        )
 
     def host(self, host: HostTables, names: tuple[str, ...]) -> Host:
         """The settings of one host."""
@@ -420,7 +430,9 @@ class Checker:
         """What belongs to the server may not stand in a host."""
         named = host is not self.draft.default and host is not self.draft.defaults
         if named and isinstance(feature, Wrap) and feature.stage in SERVER_STAGES:
-            self.draft.problem(table.origin, f"{table.feature}: belongs to the server, not to a host; move it to the top level")
+            self.draft.problem(
+                table.origin, f"{table.feature}: belongs to the server, not to a host; move it to the top level"
+            )
 
     def check_mounts(self, host: HostTables) -> None:
         """Two mounts may stand at one path only if the first one declines what it has not."""
@@ -435,7 +447,7 @@ class Checker:
                 self.draft.problem(
                     table.origin,
                     f"{table.feature} and {before.feature} ({before.origin}) both claim /{at} on host {host.name};"
-                    f" mount one of them elsewhere (at = \"/PATH\")",
+                    f' mount one of them elsewhere (at = "/PATH")',
                 )
             elif not feature.declines:
                 seen[at] = table
@@ -476,7 +488,10 @@ class Loaded:
 
 
 def load(
-    file: Path | None = None, line: Draft | None = None, environment: Mapping[str, str] | None = None, found: Registry | None = None
+    file: Path | None = None,
+    line: Draft | None = None,
+    environment: Mapping[str, str] | None = None,
+    found: Registry | None = None,
 ) -> Loaded:
     """
     Read and check everything: field default < environment < file < command line.

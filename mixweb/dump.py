@@ -63,7 +63,9 @@ def toml_key(key: str) -> str:
 Note = Callable[[Settings, str], str]
 
 
-def to_toml(plan: Plan, note: Note = lambda settings, name: "", hide: bool = False, found: Registry | None = None) -> str:
+def to_toml(
+    plan: Plan, note: Note = lambda settings, name: "", hide: bool = False, found: Registry | None = None
+) -> str:
     """
     The plan as a TOML file.
 
@@ -121,7 +123,9 @@ def to_tac(plan: Plan) -> str:
     if plan.defaults:
         arguments.append(f"defaults=[{', '.join(map(_call, plan.defaults))}]")
     if plan.hosts:
-        arguments.append("hosts=[\n" + "".join(f"        {_host(host, host.names)},\n" for host in plan.hosts) + "    ]")
+        arguments.append(
+            "hosts=[\n" + "".join(f"        {_host(host, host.names)},\n" for host in plan.hosts) + "    ]"
+        )
     body = "".join(f"    {argument},\n" for argument in arguments)
     return f"from mixweb import {', '.join(names)}\nfrom mixweb import application as make\n\napplication = make(\n{body})\n"
 

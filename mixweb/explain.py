@@ -4,7 +4,9 @@ What is in force and why: the configuration with its sources, and what one reque
 
 from __future__ import annotations
 
-from mixweb.assemble import layers
+from typing import Any
+
+from mixweb.assemble import Layer, layers
 from mixweb.config import Loaded
 from mixweb.dump import changed, masked, to_toml, toml_value
 from mixweb.engine.authority import parse_authority
@@ -40,19 +42,25 @@ def stacks(loaded: Loaded) -> str:
     lines = ["# Each request passes, outermost first:"]
     for host in (plan.default, *plan.hosts):
         names = [layer.feature.name for layer in _layers(loaded, host)]
-        mounts = [f"{registry().of(item).name} at {item.at}" for item in host.settings if isinstance(item, MountSettings)]
-        lines.append(f"#   {', '.join(host.names) or 'default'}: {' > '.join(names)} > {', '.join(mounts) or 'nothing'}")
+        mounts = [
+            f"{registry().of(item).name} at {item.at}" for item in host.settings if isinstance(item, MountSettings)
+        ]
+        lines.append(
+            f"#   {', '.join(host.names) or 'default'}: {' > '.join(names)} > {', '.join(mounts) or 'nothing'}"
+        )
     return "\n".join(lines) + "\n"
 
 
-def _layers(loaded: Loaded, host: Host) -> list:  # type: ignore[type-arg]
+def _layers(loaded: Loaded, host: Host) -> list[Layer]:
     plan = loaded.plan
     server = [
-        layer for layer in layers(plan.default.settings, plan.defaults, plan.default.without, registry())
+        layer
+        for layer in layers(plan.default.settings, plan.defaults, plan.default.without, registry())
         if layer.feature.stage in SERVER_STAGES
     ]
     own = [
-        layer for layer in layers(host.settings, plan.defaults, host.without, registry())
+        layer
+        for layer in layers(host.settings, plan.defaults, host.without, registry())
         if layer.feature.stage not in SERVER_STAGES
     ]
     return server + own
@@ -67,7 +75,8 @@ def explain_request(loaded: Loaded, name: str, target: str) -> str:
     :raises ValueError: when the host is malformed.
     """
     plan = loaded.plan
-    hosts: VirtualHosts = VirtualHosts(plan.default)
+    hosts: Any = VirtualHosts()
+    hosts.default = plan.default
     for host in plan.hosts:
         for alias in host.names:
             hosts.addHost(alias, host)
@@ -75,8 +84,11 @@ def explain_request(loaded: Loaded, name: str, target: str) -> str:
     chosen = hosts.choose(authority.host, authority.port)
     assert isinstance(chosen, Host)
     raw = [
-        split_path(item.at) for item in chosen.settings
-        if isinstance(item, MountSettings) and isinstance(feature := registry().of(item), Mount) and getattr(item, "raw", feature.raw)
+        split_path(item.at)
+        for item in chosen.settings
+        if isinstance(item, MountSettings)
+        and isinstance(feature := registry().of(item), Mount)
+        and getattr(item, "raw", feature.raw)
     ]
     path = canonical(target.encode(), RawPrefixes(raw))
     lines = [f"host     {', '.join(chosen.names) or 'default'}", f"path     {path.text.decode(errors='replace')}"]

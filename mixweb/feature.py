@@ -98,9 +98,7 @@ class WrapperSettings(Settings):
     paths: Sequence[str] = option(
         (), help="Paths and globs it applies to; everything by default.", metavar="PATH", kw_only=True
     )
-    except_paths: Sequence[str] = option(
-        (), help="Paths and globs it does not apply to.", metavar="PATH", kw_only=True
-    )
+    except_paths: Sequence[str] = option((), help="Paths and globs it does not apply to.", metavar="PATH", kw_only=True)
 
 
 @dataclass(frozen=True)

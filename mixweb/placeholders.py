@@ -1,8 +1,8 @@
 """
 Text with placeholders.
 
-``{name}`` stands for a value and ``{{name}}`` for ``{name}`` itself. Every other brace is text, so that JSON and CSS are
-written as they are.
+``{name}`` stands for a value and ``{{name}}`` for ``{name}`` itself. Every other brace is text, so that JSON and CSS
+are written as they are.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Template(Generic[T]):
 
 
 def _getter(name: str, known: Mapping[str, Getter[T]], families: Mapping[str, Callable[[str], Getter[T]]]) -> Getter[T]:
-    family, dot, rest = name.partition(".")
+    family, _, rest = name.partition(".")
     if name in known:
         return known[name]
     if rest and family in families:

@@ -4,7 +4,7 @@ The plan of a server: values that say what is served, before anything is built.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mixweb.engine.site import MAX_BODY_BYTES
@@ -21,7 +21,9 @@ class Server:
     )
     public: bool = option(False, help="Listen on all addresses, not only on loopback.")
     https: int = option(0, help="Port for TLS; 0 for none.", metavar="PORT")
-    certificate: FilePath = option("", help="PEM file with the certificate chain, or a folder of PEM files.", metavar="PATH")
+    certificate: FilePath = option(
+        "", help="PEM file with the certificate chain, or a folder of PEM files.", metavar="PATH"
+    )
     privkey: FilePath = option("", help="PEM file with the key; by default it is in the certificate's.", metavar="FILE")
     strict_sni: bool = option(False, help="Refuse TLS clients that name a host without a certificate.")
     http2: str = option("twisted", help="HTTP/2 over TLS: twisted or off.", metavar="NAME")
@@ -53,7 +55,7 @@ class Host:
     :param without: names of features to take away that are on by default or for every host.
     """
 
-    def __init__(self, *parts: str | Settings, without: Sequence[str] = ()) -> None:
+    def __init__(self, *parts: str | Settings, without: Iterable[str] = ()) -> None:
         self.names = tuple(part for part in parts if isinstance(part, str))
         self.settings = tuple(part for part in parts if not isinstance(part, str))
         self.without = frozenset(without)

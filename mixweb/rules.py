@@ -1,8 +1,8 @@
 """
 Rules over paths: patterns with captures, and paths as text that can be taken apart and put together again.
 
-The text of a path is its decoded segments joined by slashes. Bytes that are not UTF-8, and a slash inside a segment, are
-lone surrogates in it, so that nothing is lost when it is quoted again.
+The text of a path is its decoded segments joined by slashes. Bytes that are not UTF-8, and a slash inside a segment,
+are lone surrogates in it, so that nothing is lost when it is quoted again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SLASH = "\udc2f"
 
 _SEGMENT_SAFE = "/!$&'()*+,;=:@"
 _URL_SAFE = "!$%&'()*+,/:;=?@[]"
-_WRITTEN_SAFE = "!\"#$%&'()*+,/:;<=>?@[]^`{|}"
+_WRITTEN_SAFE = _URL_SAFE + "#{}"
 _GLOB = re.compile(r"(?P<star>\*+)|(?P<any>\?)|\[(?P<no>!)?(?P<set>[^]]+)\]|(?P<text>.)", re.DOTALL)
 
 

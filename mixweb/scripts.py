@@ -1,5 +1,7 @@
 """
-Python files that make resources (``.rpy``) or write pages (``.epy``).
+Python files that make resources (``.rpy``) or write pages (``.epy``): every feature that meets one has it run here.
+
+A file is compiled again only when it has changed, and run for each request.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from typing import Any
 
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.logger import Logger
+from twisted.python.reflect import qual
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Registry
+from zope.interface import Interface
 
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.files import FileCache
@@ -31,15 +35,20 @@ _CODE_WEIGHT = 4
 _code: FileCache[CodeType] = FileCache(_CODE_BYTES)
 
 
-def make_registry(context: Context) -> Registry:
-    """
-    A registry for the scripts of one mount: what they keep between requests.
+class ScriptRegistry(Registry):
+    """What the scripts of one mount keep between requests, by interface or by class."""
 
-    Its ``IServiceCollection`` takes services that run as long as the mount.
-    """
+    def getComponent(self, interface: Any, default: Any = None) -> Any:
+        if qual(interface) in self._adapterCache or hasattr(interface, "__adapt__"):
+            return super().getComponent(interface, default)
+        return default
+
+
+def make_registry(context: Context) -> ScriptRegistry:
+    """A registry; its ``IServiceCollection`` takes services that run as long as the mount."""
     services = MultiService()
     context.add_service(services)
-    registry = Registry()
+    registry = ScriptRegistry()
     registry.setComponent(IServiceCollection, services)
     return registry
 
@@ -48,9 +57,9 @@ def run_script(path: str, registry: Registry) -> IResource:
     """
     Run a ``.rpy`` file.
 
-    It is given ``__file__``, ``registry``, ``cache()`` and ``recache()``, and binds ``resource``. At ``cache()`` a script
-    that has made its resource before ends, and that is used again, until the file changes; ``recache()`` has it run on
-    and keeps the new resource.
+    It is given ``__file__``, ``registry``, ``cache()`` and ``recache()``, and binds ``resource``. When it calls
+    ``cache()`` and has made its resource before, it ends there and that one is used again, until the file changes;
+    ``recache()`` has it run on, and the resource that it makes is kept.
 
     :param path: absolute.
     :raises HTTPError: 404 when the file is gone, 500 when the script makes no resource.
@@ -87,7 +96,7 @@ class PythonScript(Resource):
     def render(self, request: Request) -> int:
         names = {"__file__": self.path, "registry": self.registry, "request": request}
         exec(_load(self.path), names)  # noqa: S102 - this is what a script is for
-        if not request.finished:
+        if not (request.finished or request._disconnected):
             request.finish()
         return NOT_DONE_YET
 
@@ -100,8 +109,8 @@ class _KnownError(Exception):
         self.resource = resource
 
 
-class _Kept(dict[str, CodeType]):
-    """The code that made each resource a registry keeps."""
+class _IKept(Interface):
+    """The code that made each resource that a registry keeps, by the path of its script."""
 
 
 class _Script:
@@ -127,7 +136,7 @@ class _Script:
 
     def cache(self) -> None:
         """The script's ``cache()``."""
-        kept = self.registry.getComponent(_Kept)
+        kept = self.registry.getComponent(_IKept)
         if kept and kept.get(self.path) == self.code:
             raise _KnownError(self.registry.getCachedPath(self.path))
         self.keep = True
@@ -138,10 +147,10 @@ class _Script:
 
     def remember(self, resource: IResource) -> None:
         """Use a resource the next time."""
-        kept = self.registry.getComponent(_Kept)
+        kept = self.registry.getComponent(_IKept)
         if kept is None:
-            kept = _Kept()
-            self.registry.setComponent(_Kept, kept)
+            kept = {}
+            self.registry.setComponent(_IKept, kept)
         kept[self.path] = self.code
         self.registry.cachePath(self.path, resource)
 

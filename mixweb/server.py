@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mixweb.assemble import Assembler, BuildError, Tree
 from mixweb.config import ConfigError, Loaded, Origin, Problem

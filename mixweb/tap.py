@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import Application, IService, MultiService
+from twisted.application.service import Application, IService
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
@@ -28,7 +27,7 @@ from mixweb.terminal import TerminalObserver, complain, is_terminal
 USAGE, CANNOT_LISTEN, CONFIG_INVALID = 2, 3, 4
 
 
-class Options(UsageOptions):  # type: ignore[misc]
+class Options(UsageOptions):
     """
     The options of ``twistd web-mix``, made from the settings of the features.
 

@@ -51,7 +51,13 @@ def since_start() -> float | None:
 
 
 def start_lines(
-    version: str, what: str, urls: Sequence[str], public: bool, config: str, warnings: Iterable[str], stream: TextIO | None
+    version: str,
+    what: str,
+    urls: Sequence[str],
+    public: bool,
+    config: str,
+    warnings: Iterable[str],
+    stream: TextIO | None,
 ) -> str:
     """What is printed when the server is ready."""
     seconds = since_start()

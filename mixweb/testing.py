@@ -94,7 +94,7 @@ class Exchange:
             if producer is None or self.transport.streaming:
                 break
             producer.resumeProducing()
-        return self.transport.value()
+        return bytes(self.transport.value())
 
     def answers(self) -> list[Answer]:
         """The complete answers so far."""
@@ -199,7 +199,9 @@ class SiteAgent:
     :ivar clock: the site's time.
     """
 
-    def __init__(self, target: Site | IResource, *, peer: str = "127.0.0.1", secure: bool = False, clock: Clock | None = None) -> None:
+    def __init__(
+        self, target: Site | IResource, *, peer: str = "127.0.0.1", secure: bool = False, clock: Clock | None = None
+    ) -> None:
         self.clock = clock or Clock()
         self.site = target if isinstance(target, Site) else Site(target, reactor=self.clock)
         self.peer = peer
@@ -240,5 +242,3 @@ def make_context(reactor: Any = None, **changes: Any) -> Context:
         "warn": lambda message: None,
     }
     return Context(**(given | changes))
-
-

@@ -4,6 +4,8 @@ Virtual hosts: which resource tree answers to which name.
 
 from __future__ import annotations
 
+from typing import Any
+
 import idna
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
@@ -36,7 +38,7 @@ def host_key(name: str | bytes) -> tuple[bytes, int | None]:
     return wildcard.encode() + authority.host, authority.port
 
 
-class VirtualHosts(NameVirtualHost):  # type: ignore[misc]
+class VirtualHosts(NameVirtualHost):
     """
     Chooses a resource by the host that is asked for: the exact name before the longest wildcard, a name with a port before
     one without, then the default.
@@ -45,6 +47,7 @@ class VirtualHosts(NameVirtualHost):  # type: ignore[misc]
     """
 
     isLeaf = True
+    default: Any  # an IResource or None; Twisted declares None
 
     def __init__(self, default: IResource | None = None) -> None:
         super().__init__()
@@ -74,7 +77,8 @@ class VirtualHosts(NameVirtualHost):  # type: ignore[misc]
                 return found
             _, dot, suffix = suffix.partition(b".")
             if not dot:
-                return self.default
+                default: IResource | None = self.default
+                return default
 
     def render(self, request: Request) -> int:
         authority = request.authority

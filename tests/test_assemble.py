@@ -50,7 +50,9 @@ def test_decline_falls_through():
     assert agent.get("/a/declined").status == 404
 
 
-@pytest.mark.parametrize("target", ["/admin", "/admin/", "//admin/x", "/./admin", "/%61dmin", "/x/../admin", "/%2e/admin"])
+@pytest.mark.parametrize(
+    "target", ["/admin", "/admin/", "//admin/x", "/./admin", "/%61dmin", "/x/../admin", "/%2e/admin"]
+)
 @pytest.mark.parametrize("mount", [Files(), Echo(at="/admin"), Goto(at="/admin"), Echo(at="/")])
 def test_wrappers_meet_every_spelling(target, mount):
     """A wrapper for a path meets every spelling of it, in front of every mount."""

@@ -37,14 +37,22 @@ LINES = [
     ("--index i --path a", [Files("a", index=["i"])], {}),
     ("--path a --index i -i j", [Files("a", index=["i", "j"])], {}),
     ("--index i --path a --path b --at /b", [Files("a", index=["i"]), Files("b", at="/b")], {}),
-    ("--files a --at /a --files b --at /b --files-index x", [Files("a", at="/a"), Files("b", at="/b", index=["x"])], {}),
+    (
+        "--files a --at /a --files b --at /b --files-index x",
+        [Files("a", at="/a"), Files("b", at="/b", index=["x"])],
+        {},
+    ),
     ("--processor .x=m.C --path a --processor .y=m.D", [Files("a", processors={".x": "m.C", ".y": "m.D"})], {}),
     ("--files a --no-files-listing", [Files("a", listing=False)], {}),
     ("--files=a --files-listing", [Files("a")], {}),
     ("--tag x --paths /a --paths *.b --except-paths /c", [Tag("x", paths=["/a", "*.b"], except_paths=["/c"])], {}),
     ("--allow-ignore-ext --path a -m text/x", [Files("a", ignore_ext=["*"], default_type="text/x")], {}),
     ("-n --notracebacks --log l", [Log("l")], {}),
-    ("--port 80 --listen tcp:1 --listen tcp:2 --public", [], {"port": "80", "listen": ("tcp:1", "tcp:2"), "public": True}),
+    (
+        "--port 80 --listen tcp:1 --listen tcp:2 --public",
+        [],
+        {"port": "80", "listen": ("tcp:1", "tcp:2"), "public": True},
+    ),
     ("-p tcp:8080 --drain 5", [], {"port": "tcp:8080", "drain": 5}),
 ]
 
@@ -111,8 +119,14 @@ def test_usage(line, said):
         ("--echo-size -1", "--echo-size: echo: size must not be negative"),
         ("--files-processors x", "--files-processors: files.processors: expected NAME=VALUE, got 'x'"),
         ("--https 443", "--https: https needs a certificate: add --certificate FILE"),
-        ("--echo --echo", "--echo: echo and echo (--echo) both claim /echo on host default; mount one of them elsewhere (at = \"/PATH\")"),
-        ("--host a_b~ --files x --host A_B~. --files y", "--host A_B~.: host 'A_B~.' is claimed at --host a_b~ already"),
+        (
+            "--echo --echo",
+            '--echo: echo and echo (--echo) both claim /echo on host default; mount one of them elsewhere (at = "/PATH")',
+        ),
+        (
+            "--host a_b~ --files x --host A_B~. --files y",
+            "--host A_B~.: host 'A_B~.' is claimed at --host a_b~ already",
+        ),
     ],
 )
 def test_values(line, said):
@@ -144,9 +158,18 @@ def test_file_and_line(tmp_path):
     [echo]
     size = 9
     """
-    plan = plan_of("--files c --at /b --files d --at /d --echo-rate 2 --port 2", toml, tmp_path, {"MIXWEB_PORT": "3", "MIXWEB_DRAIN": "4"})
-    assert [(item.at, str(item.path).rpartition("/")[2]) for item in plan.default.settings if isinstance(item, Files)] == [
-        ("/", "a"), ("/b", "c"), ("/d", "d"),
+    plan = plan_of(
+        "--files c --at /b --files d --at /d --echo-rate 2 --port 2",
+        toml,
+        tmp_path,
+        {"MIXWEB_PORT": "3", "MIXWEB_DRAIN": "4"},
+    )
+    assert [
+        (item.at, str(item.path).rpartition("/")[2]) for item in plan.default.settings if isinstance(item, Files)
+    ] == [
+        ("/", "a"),
+        ("/b", "c"),
+        ("/d", "d"),
     ]
     assert [(item.size, item.rate) for item in plan.default.settings if isinstance(item, Echo)] == [(9, 2.0)]
     assert (plan.server.port, plan.server.drain) == ("2", 4)
@@ -154,7 +177,10 @@ def test_file_and_line(tmp_path):
 
 def test_environment():
     """Server options have variables; an unknown one is said."""
-    assert plan_of(environment={"MIXWEB_LISTEN": "tcp:1 tcp:2", "MIXWEB_PUBLIC": "yes"}).server.listen == ("tcp:1", "tcp:2")
+    assert plan_of(environment={"MIXWEB_LISTEN": "tcp:1 tcp:2", "MIXWEB_PUBLIC": "yes"}).server.listen == (
+        "tcp:1",
+        "tcp:2",
+    )
     with pytest.raises(ConfigError, match=r"MIXWEB_PROT: unknown variable; did you mean 'MIXWEB_PORT'\?"):
         plan_of(environment={"MIXWEB_PROT": "1"})
 
@@ -196,7 +222,10 @@ def test_document(tmp_path, monkeypatch):
         ("[echo]\nsize = true", ["site.toml:2: echo.size: expected an integer, got true or false"]),
         ("[echo]\nsize = 1.5", ["site.toml:2: echo.size: expected an integer, got a number"]),
         ("[echo]\nrate = 2", []),
-        ('[echo]\ntoken = { file = "none" }', ["site.toml:2: echo.token: cannot read the secret in 'none': No such file or directory"]),
+        (
+            '[echo]\ntoken = { file = "none" }',
+            ["site.toml:2: echo.token: cannot read the secret in 'none': No such file or directory"],
+        ),
         ('[files]\npath = "${NOT_SET}"', ["site.toml:2: files.path: the environment variable NOT_SET is not set"]),
         ("[fils]", ["site.toml:1: unknown key 'fils'; did you mean 'files'?"]),
         ("prot = 8080", ["site.toml:1: unknown key 'prot'; did you mean 'port'?"]),
@@ -213,7 +242,9 @@ def test_document(tmp_path, monkeypatch):
         ("drain = -1", ["site.toml:1: drain must not be negative"]),
         (
             '[echo]\n\n[goto]\nat = "/echo/"',
-            ["site.toml:3: goto and echo (site.toml:1) both claim /echo on host default; mount one of them elsewhere (at = \"/PATH\")"],
+            [
+                'site.toml:3: goto and echo (site.toml:1) both claim /echo on host default; mount one of them elsewhere (at = "/PATH")'
+            ],
         ),
         (
             'x = 1\n[files]\npath = 3\nindx = 1\n[echo]\nsize = -1\n[host."a".fils]\n',

@@ -43,6 +43,8 @@ pre {{ overflow-x: auto; padding: .8rem; border: 1px solid color-mix(in srgb, cu
 </html>
 """
 
+_TWISTED_PAGES = (pages._ErrorPage, resource._UnsafeErrorPageBase)
+
 _OFFERS = (b"text/html", b"application/json", b"text/plain")
 
 
@@ -87,9 +89,7 @@ def error_body(status: int, detail: str, accept: Sequence[bytes] | None, traceba
     if chosen == b"text/plain":
         lines = [f"{status} {reason}", detail, traceback]
         return b"text/plain; charset=utf-8", "\n".join(line for line in lines if line).encode() + b"\n"
-    shown = "".join(
-        f"<{tag}>{escape(text)}</{tag}>" for tag, text in (("p", detail), ("pre", traceback)) if text
-    )
+    shown = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in (("p", detail), ("pre", traceback)) if text)
     return b"text/html; charset=utf-8", _PAGE.format(status=status, reason=escape(reason), detail=shown).encode()
 
 
@@ -122,8 +122,8 @@ def error_of(found: IResource) -> tuple[int, str] | None:
     """
     The status and detail of one of Twisted's own error pages, so that it is answered as ours; ``None`` for anything else.
     """
+    if not isinstance(found, _TWISTED_PAGES):
+        return None
     if isinstance(found, pages._ErrorPage):
         return found._code, found._detail
-    if isinstance(found, resource._UnsafeErrorPageBase):
-        return found.code, "" if "<" in found.detail else found.detail
-    return None
+    return found.code, "" if "<" in found.detail else found.detail

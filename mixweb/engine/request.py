@@ -4,7 +4,7 @@ The request: Twisted's interface, with everything made when first asked for and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from functools import lru_cache
 from inspect import iscoroutine
 from io import BytesIO
@@ -19,10 +19,12 @@ from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
+from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET, UnsupportedMethod
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from mixweb.engine._headers import ResponseFields
 from mixweb.engine.authority import Authority, parse_authority
 from mixweb.engine.errors import Declined, HTTPError, error_body, error_of
 from mixweb.paths import NO_RAW, CanonicalPath, RawPrefixes, canonical
@@ -57,6 +59,9 @@ MAX_FORM_BYTES = 8 * 1024 * 1024
 
 _SPOOL_BYTES = 100_000
 
+#: Answers that never have a body (RFC 9110, 6.4.1).
+_BODILESS = frozenset([*range(100, 200), 204, 304])
+
 
 class BodyFilter(Protocol):
     """Changes a response body on its way out."""
@@ -86,7 +91,7 @@ class Lazy(Generic[T]):
 
 @lru_cache(maxsize=4)
 def _date(second: int) -> bytes:
-    return datetimeToString(second)
+    return bytes(datetimeToString(second))
 
 
 @implementer(IPushProducer)
@@ -121,11 +126,15 @@ class Request(server.Request):
 
     :ivar raw_path: the path as received, undecoded, without the query.
     :ivar canonical_path: the path as all rules and mounts see it.
+    :ivar head: what the channel read, when it has checked the host already; ``None`` elsewhere.
     :ivar received: ``time.monotonic()`` when the request began.
     :ivar error_pages: asked for the content type and body of an error answer before the built-in page is taken.
     """
 
     site: Site
+    sitepath: list[bytes]
+    channel: Any
+    head: Any = None
     raw_path: bytes
     canonical_path: CanonicalPath
     raw_prefixes: RawPrefixes = NO_RAW
@@ -135,7 +144,7 @@ class Request(server.Request):
 
     clientproto = b"HTTP/1.1"
 
-    _head = False
+    _is_head = False
     _chunked = False
     _refused = False
     _logged = False
@@ -149,7 +158,7 @@ class Request(server.Request):
     notifications = Lazy["list[Deferred[None]]"](lambda self: [])
     received_cookies = Lazy["dict[bytes, bytes]"](lambda self: self._parse_cookies())
     requestHeaders = Lazy[Headers](lambda self: Headers())
-    responseHeaders = Lazy[Headers](lambda self: Headers())
+    responseHeaders = Lazy[ResponseFields](lambda self: ResponseFields(_date(int(time()))))
     _adapterCache = Lazy["dict[object, object]"](lambda self: {})
     _filters = Lazy["list[BodyFilter]"](lambda self: [])
     _hooks = Lazy["list[Callable[[Request], None]]"](lambda self: [])
@@ -196,19 +205,18 @@ class Request(server.Request):
         self.process()
 
     def begin(self, method: bytes, target: bytes, version: bytes) -> None:
-        """Note the request line."""
+        """Note the request line; a channel that knows it before the body does so before ``gotLength``."""
         self.method = method
         self.uri = target
         self.clientproto = version
         self.path = self.raw_path = target.partition(b"?")[0]
-        self._head = method == b"HEAD"
+        self._is_head = method == b"HEAD"
 
     def process(self) -> None:
         """Find the resource and render it."""
         self.site = self.channel.site
-        self.sitepath: list[bytes] = []
         try:
-            if not self._host_is_valid():
+            if self.head is None and not self._host_is_valid():
                 self.refuse(400, "The request names no valid host.")
             elif self.uri == b"*":
                 self._answer_star()
@@ -224,9 +232,9 @@ class Request(server.Request):
 
         :param target: in origin form, undecoded.
         """
-        self.path = target.partition(b"?")[0]
         if target is not self.uri:
             self.uri = target
+            self.path = target.partition(b"?")[0]
             self.__dict__.pop("args", None)
         self.canonical_path = found = canonical(target, self.raw_prefixes)
         self.prepath = [] if found.raw is None else list(found.segments)
@@ -322,7 +330,8 @@ class Request(server.Request):
         except UnsupportedMethod as unsupported:
             self._render_unsupported(resource, set(unsupported.allowedMethods))
         else:
-            self._answer(body)
+            if body is not NOT_DONE_YET:
+                self._answer(body)
 
     def _render_unsupported(self, resource: IResource, allowed: set[bytes]) -> None:
         allowed |= {b"OPTIONS", b"HEAD"} if b"GET" in allowed else {b"OPTIONS"}
@@ -352,14 +361,14 @@ class Request(server.Request):
             if not self.responseHeaders.hasHeader(b"Content-Type"):
                 self.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             self.complete(body.encode())
-        elif isinstance(body, Deferred):
-            self.spawn(body).addCallback(self._answer_late)
-        elif iscoroutine(body):
+        elif isinstance(body, Deferred) or iscoroutine(body):
             self.spawn(body).addCallback(self._answer_late)
         elif isinstance(body, AsyncGenerator):
             self.spawn(self._stream(body))
         else:
-            raise TypeError(f"render returned {type(body).__name__}; expected bytes, text, NOT_DONE_YET or something to wait for")
+            raise TypeError(
+                f"render returned {type(body).__name__}; expected bytes, text, NOT_DONE_YET or something to wait for"
+            )
 
     def _answer_late(self, body: Any) -> None:
         if self._disconnected or self.finished or (body is None and self._refused):
@@ -378,19 +387,14 @@ class Request(server.Request):
         except Exception:
             self.processingFailed(Failure())
 
-    def spawn(self, work: Awaitable[T] | Deferred[T]) -> Deferred[T | None]:
+    def spawn(self, work: Coroutine[Any, Any, Any] | Deferred[Any]) -> Deferred[Any]:
         """
         Run what waits on behalf of this request: cancelled when the client leaves, a 500 when it fails, the connection
         dropped when the head of the answer had left before.
 
         :returns: fires with the result, or with ``None`` after a failure.
         """
-        running: Deferred[Any]
-        if isinstance(work, Deferred):
-            running = work
-        else:
-            assert isinstance(work, Coroutine)
-            running = Deferred.fromCoroutine(work)
+        running = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
         gone = self.notifyFinish()
         gone.addErrback(lambda _: running.cancel())
         running.addErrback(self._failed)
@@ -422,19 +426,26 @@ class Request(server.Request):
 
     def complete(self, body: bytes) -> None:
         """Answer with a whole body and finish."""
-        self.setHeader(b"Content-Length", b"%d" % len(body))
-        self._prepare()
-        if self._bodyless():
-            self._fix_bodyless_length()
+        headers = self.responseHeaders
+        headers.put(b"Content-Length", b"%d" % len(body))
+        self._prepare(headers)
+        if self._is_head or self.code in _BODILESS:
+            if not self._is_head or self._filtered:
+                headers.removeHeader(b"Content-Length")
             body = b""
-        elif "_filters" in self.__dict__:
+        elif self._filtered:
             for body_filter in self._filters:
                 body = body_filter.feed(body) + body_filter.flush()
-            self.setHeader(b"Content-Length", b"%d" % len(body))
-        self._send_head()
+            headers.put(b"Content-Length", b"%d" % len(body))
         self.sentLength = len(body)
-        if body:
-            self.channel.write(body)
+        channel = self.channel
+        code = b"%d" % self.code
+        if hasattr(channel, "writeAnswer"):
+            channel.writeAnswer(code, self.code_message, headers, body)
+        else:
+            channel.writeHeaders(self.clientproto, code, self.code_message, headers)
+            if body:
+                channel.write(body)
         self._end()
 
     def write(self, data: bytes) -> None:
@@ -445,9 +456,9 @@ class Request(server.Request):
             return
         if not self.startedWriting:
             self._begin_body()
-        if self._bodyless():
+        if self._is_head or self.code in _BODILESS:
             return
-        if "_filters" in self.__dict__:
+        if self._filtered:
             for body_filter in self._filters:
                 data = body_filter.feed(data)
         self._send(data)
@@ -465,7 +476,7 @@ class Request(server.Request):
         if not self.startedWriting:
             self._finish_unwritten()
             return
-        if "_filters" in self.__dict__ and not self._bodyless():
+        if self._filtered and not (self._is_head or self.code in _BODILESS):
             data = b""
             for body_filter in self._filters:
                 data = (body_filter.feed(data) if data else b"") + body_filter.flush()
@@ -475,13 +486,15 @@ class Request(server.Request):
         self._end()
 
     def _finish_unwritten(self) -> None:
-        if self._head and self.responseHeaders.hasHeader(b"Content-Length"):
+        if self._is_head and self.responseHeaders.hasHeader(b"Content-Length"):
             self._begin_body()
             self._end()
         else:
             self.complete(b"")
 
-    def error(self, status: int, detail: str = "", headers: Iterable[tuple[bytes, bytes]] = (), traceback: str = "") -> int:
+    def error(
+        self, status: int, detail: str = "", headers: Iterable[tuple[bytes, bytes]] = (), traceback: str = ""
+    ) -> int:
         """
         Answer with an error page, as HTML, JSON or text as the client accepts.
 
@@ -522,60 +535,53 @@ class Request(server.Request):
         """Answer with what went wrong; the log has the traceback, the page only where the site displays tracebacks."""
         if self.finished or self._disconnected:
             self._log.failure("after the answer to {method} {uri}", reason, method=self.method, uri=self.uri)
-        elif reason.check(HTTPError):
+        elif isinstance(reason.value, HTTPError):
             self.error(reason.value.status, reason.value.detail, reason.value.headers)
         elif reason.check(Declined):
             self.error(404, "Nothing is here.")
         else:
             self._log.failure("{method} {uri}", reason, method=self.method, uri=self.uri)
-            self.error(500, "The server failed to answer.", traceback=reason.getTraceback() if self.site.displayTracebacks else "")
+            self.error(
+                500,
+                "The server failed to answer.",
+                traceback=reason.getTraceback() if self.site.displayTracebacks else "",
+            )
         return reason
 
-    def _bodyless(self) -> bool:
-        return self._head or self.code < 200 or self.code in http.NO_BODY_CODES
+    @property
+    def _filtered(self) -> bool:
+        return "_filters" in self.__dict__
 
-    def _fix_bodyless_length(self) -> None:
-        if not self._head or "_filters" in self.__dict__:
-            self.responseHeaders.removeHeader(b"Content-Length")
-
-    def _prepare(self) -> None:
+    def _prepare(self, headers: ResponseFields) -> None:
         """Everything the head is made of, before the hooks see it, then the hooks."""
         self.startedWriting = 1
-        headers = self.responseHeaders
-        for name, value in ((b"Server", b"mixweb"), (b"Date", _date(int(time())))):
-            if not headers.hasHeader(name):
-                headers.setRawHeaders(name, [value])
-        if self.lastModified is not None and not headers.hasHeader(b"Last-Modified"):
-            headers.setRawHeaders(b"Last-Modified", [datetimeToString(self.lastModified)])
+        own = self.__dict__
+        if self.lastModified is not None and not headers.has(b"Last-Modified"):
+            headers.put(b"Last-Modified", datetimeToString(self.lastModified))
         if self.etag is not None:
             headers.setRawHeaders(b"ETag", [self.etag])
-        if "cookies" in self.__dict__:
+        if "cookies" in own:
             for cookie in self.cookies:
                 headers.addRawHeader(b"Set-Cookie", cookie)
-        if not headers.hasHeader(b"Content-Type") and self.defaultContentType and not self._describes_no_body():
-            headers.setRawHeaders(b"Content-Type", [self.defaultContentType])
-        if "_hooks" in self.__dict__:
+        if self.defaultContentType and not headers.has(b"Content-Type") and not self._describes_no_body(headers):
+            headers.put(b"Content-Type", self.defaultContentType)
+        if "_hooks" in own:
             for hook in reversed(self._hooks):
                 hook(self)
 
-    def _describes_no_body(self) -> bool:
-        return self.code < 200 or self.code in http.NO_BODY_CODES or self.responseHeaders.getRawHeaders(b"Content-Length") == [b"0"]
+    def _describes_no_body(self, headers: ResponseFields) -> bool:
+        return self.code in _BODILESS or headers.getRawHeaders(b"Content-Length") == [b"0"]
 
     def _begin_body(self) -> None:
-        self._prepare()
-        if self._bodyless():
-            if self.code < 200 or self.code == 204 or "_filters" in self.__dict__:
-                self.responseHeaders.removeHeader(b"Content-Length")
-        else:
-            if "_filters" in self.__dict__:
-                self.responseHeaders.removeHeader(b"Content-Length")
-            if self.clientproto == b"HTTP/1.1" and not self.responseHeaders.hasHeader(b"Content-Length"):
-                self.setHeader(b"Transfer-Encoding", b"chunked")
-                self._chunked = True
-        self._send_head()
-
-    def _send_head(self) -> None:
-        self.channel.writeHeaders(self.clientproto, b"%d" % self.code, self.code_message, self.responseHeaders)
+        headers = self.responseHeaders
+        self._prepare(headers)
+        if self._filtered or self.code == 204 or self.code < 200:
+            headers.removeHeader(b"Content-Length")
+        framed = self._is_head or self.code in _BODILESS or headers.has(b"Content-Length")
+        if self.clientproto == b"HTTP/1.1" and not framed:
+            headers.put(b"Transfer-Encoding", b"chunked")
+            self._chunked = True
+        self.channel.writeHeaders(self.clientproto, b"%d" % self.code, self.code_message, headers)
 
     def _send(self, data: bytes) -> None:
         if not data:
@@ -633,6 +639,6 @@ class Request(server.Request):
             self.cookies[index] += b"; HttpOnly; SameSite=Lax"
         return session
 
-    def getTypeToCopyFor(self) -> bytes:
+    def getTypeToCopyFor(self, perspective: object = None) -> bytes:
         """The name under which a shared server knows this class."""
         return b"twisted.web.server.Request"

@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web import server
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, getChildForRequest
 
+from mixweb.engine.channel import Channel
 from mixweb.engine.request import Request
+from mixweb.engine.timeouts import CHECK_INTERVAL
 
 #: A request body of more bytes is refused with 413 unless the server is told another limit.
 MAX_BODY_BYTES = 100 * 1024 * 1024
@@ -27,19 +29,63 @@ class Site(server.Site):
     :param reactor: tells the time; the global reactor when ``None``.
     :param max_body_bytes: of a request; a longer one is refused with 413 while it arrives.
     :ivar observers: called with each request when its answer is complete or its client has left.
+    :ivar channels: the open connections; each adds itself when it is made and removes itself when it is lost. A channel
+        has ``drain()``: close at once when idle, else after the answer under way, which says ``Connection: close``.
+    :ivar draining: whether no further request is to be taken on any connection.
     """
 
-    requestFactory = Request
+    requestFactory: Any = Request
     _log = Logger()
+    _sweep: LoopingCall | None = None
 
     def __init__(
-        self, resource: IResource, *, reactor: IReactorTime | None = None, max_body_bytes: int = MAX_BODY_BYTES, **options: Any
+        self,
+        resource: IResource,
+        *,
+        reactor: IReactorTime | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        **options: Any,
     ) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False, **options)
         self.max_body_bytes = max_body_bytes
         self.observers: list[Callable[[Request], None]] = []
+        self.channels: set[Any] = set()
+        self.draining = False
 
-    def log(self, request: Request) -> None:
+    def startFactory(self) -> None:
+        """Begin to look after slow clients."""
+        self._sweep = LoopingCall(self._check_timeouts)
+        self._sweep.clock = self.reactor
+        self._sweep.start(CHECK_INTERVAL, now=False)
+
+    def stopFactory(self) -> None:
+        """The last port was closed; the connections that are left are looked after by nobody but who drains them."""
+        if self._sweep is not None and not self.channels:
+            self._sweep.stop()
+            self._sweep = None
+
+    def _check_timeouts(self) -> None:
+        now = self.reactor.seconds()
+        for channel in list(self.channels):
+            channel.check_timeouts(now)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """The channel of a new connection."""
+        channel: Any = Channel()
+        channel.site = channel.factory = self
+        channel.requestFactory = self.requestFactory
+        channel.timeOut = self.timeOut
+        channel.callLater = self.reactor.callLater
+        return channel
+
+    def getResourceFor(self, request: Request) -> IResource:
+        """The resource that answers a request."""
+        request.site = self
+        request.sitepath = list(request.prepath)
+        found: IResource = getChildForRequest(self.resource, request)
+        return found
+
+    def log(self, request: Any) -> None:
         """Tell the observers that a request has ended."""
         for observe in self.observers:
             try:
