@@ -50,7 +50,7 @@ def order() -> str:
 
 def filled(page: str) -> str:
     """A page with its tables as they are now."""
-    return _MARK.sub(lambda found: f"<!-- options: {found[1]} -->\n\n{table(found[1])}\n", page)
+    return _MARK.sub(lambda found: f"<!-- options: {found[1]} -->\n\n{table(found[1])}\n", page).rstrip("\n") + "\n"
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ class RawPaths(Wrapper):
 
     def handle(self, request: Request) -> None:
         request.raw_prefixes = self.prefixes
-        request.set_target(request.uri)
+        request.set_target(request.target)
         self.forward(request)
 
 
@@ -124,7 +124,8 @@ def layers(
     own: Sequence[Settings], defaults: Sequence[Settings], without: Iterable[str], found: Registry
 ) -> list[Layer]:
     """
-    The wrappers of a stack, outermost first: its own, those for every host that it has not, and what is on by default.
+    The wrappers of a stack, outermost first: by stage, and in one stage its own, those for every host, what is on by
+    default.
 
     :param without: names of features that are taken away.
     """
@@ -138,7 +139,7 @@ def layers(
     ]
     stack = [
         Layer(feature, item)
-        for item in (*standard, *chosen, *own)
+        for item in (*own, *chosen, *standard)
         if isinstance(feature := found.of(item), Wrap) and isinstance(item, WrapperSettings)
     ]
     return sorted(stack, key=lambda layer: layer.feature.stage)

@@ -14,7 +14,7 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from mixweb.engine.errors import Declined, HTTPError, error_of
+from mixweb.engine.errors import Declined, error_of
 from mixweb.engine.request import Request
 
 #: What Twisted's resources say of a child that they do not have.
@@ -26,17 +26,29 @@ def is_resource(found: object) -> TypeGuard[IResource]:
     return not isinstance(found, type) and hasattr(found, "getChildWithDefault") and hasattr(found, "render")
 
 
-def redirect_to_directory(request: Request) -> bytes:
+def decline(request: Request) -> bytes:
     """
-    Answer with a redirect to the same path with a slash at its end.
+    Leave a path to other mounts; under a stock site, which asks nobody else, answer with 404.
 
     :returns: what ``render`` is to return.
-    :raises HTTPError: 404 where the path ends in one.
+    :raises Declined: under :class:`mixweb.Site`.
+    """
+    if isinstance(request, Request):
+        raise Declined
+    body: bytes = notFound().render(request)
+    return body
+
+
+def redirect_to_directory(request: Request) -> bytes:
+    """
+    Answer with a redirect to the same path with a slash at its end; where it has one, :func:`decline`.
+
+    :returns: what ``render`` is to return.
     """
     name = request.prepath[-1] if request.prepath else b""
     if not name:
-        raise HTTPError(404, "Nothing is here.")
-    query = request.uri.partition(b"?")[1:]
+        return decline(request)
+    query = request.target.partition(b"?")[1:]
     request.setResponseCode(MOVED_PERMANENTLY)
     request.setHeader(b"Location", b"./" + quote(name, safe="").encode("ascii") + b"/" + b"".join(query))
     return b""
@@ -59,20 +71,16 @@ class MountedResource:
         self.find = find
 
     def render(self, request: Request) -> int:
-        request.render(self._page(request))
-        return NOT_DONE_YET
-
-    def _page(self, request: Request) -> IResource:
         own = request.postpath in ([], [b""])
         root = self.find()
         page: IResource = getChildForRequest(root, request)
-        if error_of(page) != _NO_CHILD:
-            return page
-        if own and root is not page:
-            return root
-        if isinstance(request, Request):
-            raise Declined
-        return page
+        if error_of(page) == _NO_CHILD:
+            if own and page is not root:
+                page = root
+            elif isinstance(request, Request):
+                raise Declined
+        request.render(page)
+        return NOT_DONE_YET
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
         raise TypeError("a mounted resource is a leaf: its children are those of its tree")

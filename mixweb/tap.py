@@ -19,10 +19,11 @@ from mixweb import __version__, assemble
 from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
 from mixweb.config import ConfigError, Draft, Loaded, load
 from mixweb.dump import to_tac, to_toml
-from mixweb.feature import FilePath, Settings, WrapperSettings
+from mixweb.feature import FilePath, MountSettings, Settings, WrapperSettings
 from mixweb.plan import Host, Plan, Server
-from mixweb.server import WebService
-from mixweb.terminal import TerminalObserver, complain, is_terminal
+from mixweb.registry import registry
+from mixweb.server import WebService, with_content
+from mixweb.terminal import TerminalObserver, complain, is_terminal, start_lines
 
 USAGE, CANNOT_LISTEN, CONFIG_INVALID = 2, 3, 4
 
@@ -103,11 +104,35 @@ class TwistdService(WebService):
             parent.setComponent(ILogObserver, TerminalObserver(sys.__stdout__))
         super().setServiceParent(parent)
 
+    def announce(self) -> None:
+        """Say it on the terminal where a person watches, in the log elsewhere."""
+        stream = sys.__stdout__
+        if not self.interactive or stream is None:
+            super().announce()
+            return
+        config = str(self.options.line.config or "")
+        said = start_lines(
+            __version__.public(), served(self.plan), self.urls, self.plan.server.public, config, self.tree.warnings, stream
+        )
+        stream.write(said)
+        stream.flush()
+
     def cannot_listen(self, message: str) -> None:
         """Say it in one line and end, where that is safe: a daemon's parent waits for the exception."""
         if self.foreground:
             complain(message)
             raise SystemExit(CANNOT_LISTEN)
+
+
+def served(plan: Plan) -> str:
+    """What a plan serves, in a few words."""
+    mounts = [item for item in with_content(plan).default.settings if isinstance(item, MountSettings)]
+    names = [registry().of(item).name for item in mounts]
+    words = [str(item.path) for item in mounts if isinstance(item, registry().features["files"].settings)][:1]
+    words.append(f"({', '.join(dict.fromkeys(names))})")
+    if plan.hosts:
+        words.append(f"and {len(plan.hosts)} hosts")
+    return " ".join(words)
 
 
 def makeService(options: Options) -> IService:

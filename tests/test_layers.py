@@ -19,11 +19,11 @@ LAYERS = [
     {"assemble"},
     {"registry"},
     {"features"},
-    {"testing", "wrapper", "vhost", "interfaces", "placeholders", "scripts", "shared"},
+    {"testing", "wrapper", "vhost", "interfaces", "placeholders", "scripts", "shared", "headerlines", "mounted", "imports"},
     {"plan"},
     {"feature"},
     {"engine"},
-    {"paths", "_version"},
+    {"paths", "rules", "_version"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
@@ -53,7 +53,7 @@ def test_imports(path):
         if module.split(".")[0] != "mixweb" or (module == "mixweb" and names == ["__version__"]):
             continue
         if module == "mixweb":
-            module = f"mixweb.{names[0]}"
+            module = next(f"mixweb.{name}" for name in names if name != "__version__")
         if module.startswith("mixweb.features.") and own[0] == "features":
             assert module.split(".")[2].lstrip("_").startswith(own[1].lstrip("_").split("_")[0]), module
         assert LEVEL[own[0]] <= LEVEL[part(module)], f"{'.'.join(own)} imports {module}"

@@ -155,9 +155,9 @@ def test_no_resource(script, entries, text):
     found = agent(script(text)).get("/")
     assert found.status == 500
     assert "page.rpy must bind the name 'resource'" in found.text
-    assert [
-        event["log_format"] for event in entries if event["log_namespace"] == "mixweb.scripts"
-    ] == ["{path} binds no resource, but {found!r}"]
+    assert [event["log_format"] for event in entries if event["log_namespace"] == "mixweb.scripts"] == [
+        "{path} binds no resource, but {found!r}"
+    ]
 
 
 @pytest.mark.parametrize(("text", "error"), [("resource = (", SyntaxError), ("1 / 0", ZeroDivisionError)])

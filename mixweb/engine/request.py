@@ -13,9 +13,11 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 from warnings import warn
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
+from twisted.spread.pb import ViewPoint
 from twisted.web import http, server
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
@@ -73,6 +75,13 @@ class BodyFilter(Protocol):
         """What is left to send after the last piece."""
 
 
+def _address_to_tuple(address: Any) -> tuple[str, Any] | tuple[str, str, int]:
+    """An address as :mod:`twisted.web.distrib` reads it, which knows IPv6 by the form of the host alone."""
+    if isinstance(address, UNIXAddress):
+        return "UNIX", address.name
+    return "INET", getattr(address, "host", ""), getattr(address, "port", 0)
+
+
 class Lazy(Generic[T]):
     """An attribute that is made when first asked for."""
 
@@ -124,6 +133,8 @@ class Request(server.Request):
     """
     A request of a :class:`mixweb.Site`.
 
+    :ivar uri: the target as received, undecoded.
+    :ivar target: the target that is answered: as received, or as it was rewritten.
     :ivar raw_path: the path as received, undecoded, without the query.
     :ivar canonical_path: the path as all rules and mounts see it.
     :ivar head: what the channel read, when it has checked the host already; ``None`` elsewhere.
@@ -135,6 +146,7 @@ class Request(server.Request):
     sitepath: list[bytes]
     channel: Any
     head: Any = None
+    target: bytes
     raw_path: bytes
     canonical_path: CanonicalPath
     raw_prefixes: RawPrefixes = NO_RAW
@@ -207,7 +219,7 @@ class Request(server.Request):
     def begin(self, method: bytes, target: bytes, version: bytes) -> None:
         """Note the request line; a channel that knows it before the body does so before ``gotLength``."""
         self.method = method
-        self.uri = target
+        self.uri = self.target = target
         self.clientproto = version
         self.path = self.raw_path = target.partition(b"?")[0]
         self._is_head = method == b"HEAD"
@@ -232,8 +244,8 @@ class Request(server.Request):
 
         :param target: in origin form, undecoded.
         """
-        if target is not self.uri:
-            self.uri = target
+        if target is not self.target:
+            self.target = target
             self.path = target.partition(b"?")[0]
             self.__dict__.pop("args", None)
         self.canonical_path = found = canonical(target, self.raw_prefixes)
@@ -249,7 +261,7 @@ class Request(server.Request):
     def getRequestHostname(self) -> bytes:
         """The host without its port; the address of the listener when none was named."""
         authority = self.authority
-        return str(self.getHost().host).encode("ascii") if authority is None else authority.host
+        return getattr(self.getHost(), "host", "").encode("ascii") if authority is None else authority.host
 
     def _host_is_valid(self) -> bool:
         values = self.requestHeaders.getRawHeaders(b"Host")
@@ -269,7 +281,7 @@ class Request(server.Request):
             self.error(400, "The target * is for OPTIONS only.")
 
     def _parse_args(self) -> dict[bytes, list[bytes]]:
-        query = self.uri.partition(b"?")[2]
+        query = self.target.partition(b"?")[2]
         found: dict[bytes, list[bytes]] = http.parse_qs(query, 1) if query else {}
         if self.method == b"POST" and 0 < self._received_bytes <= MAX_FORM_BYTES:
             found.update(self._parse_form())
@@ -514,6 +526,7 @@ class Request(server.Request):
         page = self.error_pages(self, status, detail) if self.error_pages and not traceback else None
         kind, body = page or error_body(status, detail, self.requestHeaders.getRawHeaders(b"Accept"), traceback)
         self.setHeader(b"Content-Type", kind)
+        self.responseHeaders.addRawHeader(b"Vary", b"Accept")
         self.complete(body)
         return NOT_DONE_YET
 
@@ -522,9 +535,14 @@ class Request(server.Request):
         if self._refused or self.startedWriting:
             return
         self._refused = True
-        self.setHeader(b"Connection", b"close")
-        self.channel.persistent = False
+        self.close_after()
         self.error(status, detail)
+
+    def close_after(self) -> None:
+        """Have this answer be the last one of an HTTP/1 connection."""
+        if self.clientproto != b"HTTP/2":
+            self.setHeader(b"Connection", b"close")
+            self.channel.persistent = False
 
     def abort(self) -> None:
         """Drop the connection: what was sent of the answer cannot be taken back."""
@@ -642,3 +660,30 @@ class Request(server.Request):
     def getTypeToCopyFor(self, perspective: object = None) -> bytes:
         """The name under which a shared server knows this class."""
         return b"twisted.web.server.Request"
+
+    def getStateToCopyFor(self, perspective: Any) -> dict[str, Any]:
+        """
+        What a shared server is told of this request, as :mod:`twisted.web.distrib` reads it.
+
+        :param perspective: of the connection to that server; it may answer through the state's ``remote``.
+        """
+        self.content.seek(0)
+        return {
+            "method": self.method,
+            "uri": self.uri,
+            "path": self.path,
+            "clientproto": self.clientproto,
+            "prepath": list(self.prepath),
+            "postpath": list(self.postpath),
+            "args": self.args,
+            "received_cookies": self.received_cookies,
+            "requestHeaders": [(name, list(values)) for name, values in self.requestHeaders.getAllRawHeaders()],
+            "cookies": [],
+            "notifications": [],
+            "_adapterCache": {},
+            "_forceSSL": self.isSecure(),
+            "client": _address_to_tuple(self.getClientAddress()),
+            "host": _address_to_tuple(self.getHost()),
+            "content_data": self.content.read(),
+            "remote": ViewPoint(perspective, self),
+        }

@@ -2,13 +2,16 @@
 Servers as child processes, and clients on real sockets.
 """
 
+import http.client
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,7 +36,8 @@ class Running:
             errors="replace",
         )
         self.said = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         for line in self.process.stdout:
@@ -71,7 +75,7 @@ class Running:
         """The port of that address."""
         return int(self.url.rpartition(":")[2])
 
-    def signal(self, number):
+    def send(self, number):
         """Send a signal."""
         self.process.send_signal(number)
 
@@ -85,6 +89,10 @@ class Running:
             self.process.kill()
             raise AssertionError(f"did not end: {self.output}") from None
 
+    def client(self):
+        """An HTTP client, to be closed."""
+        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20))
+
     def connect(self):
         """A connection to it."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -95,7 +103,7 @@ class Running:
 def environment(**changes):
     """The environment of a child, without settings of this one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MIXWEB_")}
-    return {**kept, "NO_COLOR": "1", "PYTHONWARNINGS": "default", **changes}
+    return {**kept, "NO_COLOR": "1", **changes}
 
 
 @pytest.fixture
@@ -111,6 +119,8 @@ def start(tmp_path):
     for server in running:
         server.process.kill()
         server.process.wait(20)
+        server.reader.join(20)
+        server.process.stdout.close()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def test_serves_a_folder(twistd, curl, tmp_path):
     server = twistd("--port", "0", "--path", tmp_path)
     line, _, body = curl(f"{server.url}/hello.txt")
     assert (line, body) == ("HTTP/1.1 200 OK", "hello\n")
-    assert server.stop() == 0
+    assert server.stop() == -signal.SIGTERM
 
 
 def test_the_mixweb_command(start, curl, tmp_path):
@@ -37,7 +37,7 @@ def test_the_mixweb_command(start, curl, tmp_path):
     for arguments, path in ((["sub"], "/a.txt"), (["serve", "sub"], "/a.txt"), ([], "/sub/a.txt")):
         server = start(BIN / "mixweb", *arguments, "--port", "0") if arguments else start(BIN / "mixweb", "--port", "0")
         assert curl(server.url + path)[2] == "a"
-        assert server.stop(signal.SIGINT) == 0
+        assert server.stop(signal.SIGINT) == -signal.SIGINT
 
 
 def test_unknown_option(run, mixweb):
@@ -105,7 +105,7 @@ def test_busy_port(run, tmp_path):
 
 def test_print_config_round_trip(run, mixweb, tmp_path):
     """--print-config writes a file that serves the same; --print-tac one that twistd -y takes; neither listens."""
-    line = ["--port", "0", "--path", str(tmp_path), "--respond", "hi\n", "--at", "/hi", "--headers-set", "X-A: 1"]
+    line = ["--port", "0", "--path", str(tmp_path), "--respond", "hi\n", "--at", "/hi", "--headers", "X-A: 1"]
     status, out, err = run(BIN / "twistd", "-n", "web-mix", *line, "--print-config")
     assert (status, err) == (0, "")
     (tmp_path / "site.toml").write_text(out)
@@ -119,7 +119,7 @@ def test_print_config_round_trip(run, mixweb, tmp_path):
 
 def test_print_tac_runs(run, start, mixweb, curl, tmp_path):
     """The .tac that --print-tac writes serves what the line does."""
-    _, out, _ = mixweb("--port", "0", "--respond", "hi\n", "--at", "/hi", "--host", "b.example", "--respond", "b")
+    _, out, _ = mixweb("--port", "0", "--respond", "hi\n", "--at", "/hi", "--host", "b.example", "--respond", "b", "--print-tac")
     (tmp_path / "site.tac").write_text(out)
     server = start(BIN / "twistd", "-n", "--pidfile=", "-y", "site.tac")
     assert curl(server.url + "/hi")[2] == "hi\n"

@@ -1,0 +1,111 @@
+"""
+Headers set, added and removed, on every answer and on requests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+
+from twisted.web.http_headers import Headers as HeaderTable
+from twisted.web.resource import IResource
+
+from mixweb.engine.request import Request
+from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
+from mixweb.headerlines import FRAMING, check_name, header_lines
+from mixweb.wrapper import Wrapper
+
+_LINE = "'NAME: VALUE'"
+
+
+@dataclass(frozen=True)
+class Headers(WrapperSettings):
+    """Set, add and remove headers of answers, errors too, and of requests."""
+
+    set: Sequence[str] = option(
+        (), principal=True, help="Header of every answer, in the place of what the resource set.", metavar=_LINE
+    )
+    add: Sequence[str] = option((), help="Header added to what the resource set.", metavar=_LINE)
+    remove: Sequence[str] = option((), help="Name or glob of headers to take away from answers.", metavar="NAME")
+    request_set: Sequence[str] = option((), help="Header of the request that resources see.", metavar=_LINE)
+    request_remove: Sequence[str] = option(
+        (), help="Name or glob of request headers that resources do not see.", metavar="NAME"
+    )
+
+    def __post_init__(self) -> None:
+        for setting in ("set", "add", "request_set"):
+            header_lines(setting, getattr(self, setting))
+        for setting in ("remove", "request_remove"):
+            for name in getattr(self, setting):
+                check_name(setting, name)
+        for line in self.request_set:
+            check_name("request_set", line.partition(":")[0].strip(), (b"host",))
+        for name in self.request_remove:
+            check_name("request_remove", name, (b"host",))
+
+
+def names_matcher(globs: Iterable[str], protected: frozenset[bytes]) -> re.Pattern[bytes] | None:
+    """
+    Matches the lower case names that the globs mean, without the protected ones.
+
+    :returns: ``None`` for no globs.
+    """
+    choices = "|".join(translate(glob.lower()) for glob in globs)
+    if not choices:
+        return None
+    kept = "|".join(re.escape(name.decode("ascii")) for name in sorted(protected))
+    return re.compile(rf"(?!(?:{kept})\Z)(?:{choices})".encode())
+
+
+def grouped(lines: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, list[bytes]]]:
+    """The values of each name, names in lower case and in the order they first come."""
+    table: dict[bytes, list[bytes]] = {}
+    for name, value in lines:
+        table.setdefault(name.lower(), []).append(value)
+    return list(table.items())
+
+
+def remove_matching(headers: HeaderTable, matcher: re.Pattern[bytes] | None) -> None:
+    """Take the headers away whose names match."""
+    if matcher is not None:
+        for name in [name for name, _ in headers.getAllRawHeaders() if matcher.match(name.lower())]:
+            headers.removeHeader(name)
+
+
+class HeadersWrapper(Wrapper):
+    """Removes, sets and adds headers, in this order."""
+
+    def __init__(self, settings: Headers, inner: IResource) -> None:
+        super().__init__(inner)
+        self.set = grouped(header_lines("set", settings.set))
+        self.add = header_lines("add", settings.add)
+        self.remove = names_matcher(settings.remove, FRAMING)
+        self.request_set = grouped(header_lines("request_set", settings.request_set))
+        self.request_remove = names_matcher(settings.request_remove, FRAMING | {b"host"})
+        self.changes_answers = bool(self.set or self.add or self.remove)
+
+    def handle(self, request: Request) -> None:
+        remove_matching(request.requestHeaders, self.request_remove)
+        for name, values in self.request_set:
+            request.requestHeaders.setRawHeaders(name, values)
+        if self.changes_answers:
+            request.before_headers(self.change)
+        self.forward(request)
+
+    def change(self, request: Request) -> None:
+        """Change the headers of the answer."""
+        headers = request.responseHeaders
+        remove_matching(headers, self.remove)
+        for name, values in self.set:
+            headers.setRawHeaders(name, values)
+        for name, value in self.add:
+            headers.addRawHeader(name, value)
+
+
+def build(settings: Headers, inner: IResource, context: Context) -> IResource:
+    return HeadersWrapper(settings, inner)
+
+
+FEATURE = Wrap("headers", Stage.HEADERS, Headers, build)

@@ -1,0 +1,209 @@
+"""
+Rewriting: the path that is served is another than the one asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import TypeAlias
+
+from twisted.web.resource import IResource
+from twisted.web.server import Request as TwistedRequest
+
+from mixweb.engine.request import Request
+from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
+from mixweb.paths import canonical
+from mixweb.placeholders import Template
+from mixweb.rules import capture_names, captures, clean_url, compile_pattern, path_text, quote_path, quote_text
+from mixweb.wrapper import Wrapper
+
+#: What one rule makes of the text of a path: another one and a query to put before the request's.
+Step: TypeAlias = Callable[[str], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Rewrite(WrapperSettings):
+    """Serve another path than the one asked for; applied in the order strip, tilde, alias, rules, add."""
+
+    rules: Mapping[str, str] = option(
+        {},
+        principal=True,
+        help="Path, glob or regular expression (^...) and the path it becomes.",
+        metavar="PATTERN=PATH",
+    )
+    alias: Mapping[str, str] = option(
+        {}, help="Path under which another one can be reached too, with all below.", metavar="PATH=PATH"
+    )
+    tilde: str = option("", help="Folder that /~NAME means a subfolder of: /users.", metavar="PATH")
+    strip: str = option("", help="Path to take off the beginning.", metavar="PATH")
+    add: str = option("", help="Path to put before the beginning.", metavar="PATH")
+
+    def __post_init__(self) -> None:
+        for pattern, replacement in self.rules.items():
+            rule_step(pattern, replacement)
+
+
+def _prefix(path: str) -> str:
+    return "/" + path.strip("/") if path.strip("/") else ""
+
+
+def _below(path: str, prefix: str) -> str | None:
+    """What follows a prefix of whole segments, with its slash."""
+    if not path.startswith(prefix):
+        return None
+    rest = path[len(prefix) :]
+    return rest if not rest or rest.startswith("/") else None
+
+
+def alias_step(aliases: Mapping[str, str]) -> Step:
+    """The longest alias that a path is below gives way to its path."""
+    table = sorted(((_prefix(name), _prefix(path)) for name, path in aliases.items()), key=lambda pair: -len(pair[0]))
+
+    def step(path: str) -> tuple[str, str]:
+        for prefix, replacement in table:
+            rest = _below(path, prefix)
+            if rest is not None:
+                return replacement + rest or "/", ""
+        return path, ""
+
+    return step
+
+
+def tilde_step(folder: str) -> Step:
+    """``/~name/rest`` becomes ``folder/name/rest``."""
+    prefix = _prefix(folder)
+
+    def step(path: str) -> tuple[str, str]:
+        named = path.startswith("/~") and path[2:].partition("/")[0] not in ("", ".", "..")
+        return (f"{prefix}/{path[2:]}" if named else path), ""
+
+    return step
+
+
+def strip_step(prefix: str) -> Step:
+    """Take a prefix off."""
+    return alias_step({prefix: ""})
+
+
+def add_step(prefix: str) -> Step:
+    """Put a prefix before."""
+    return lambda path: (_prefix(prefix) + path, "")
+
+
+def rule_step(pattern: str, replacement: str) -> Step:
+    """
+    What a pattern matches becomes the replacement: a path, not percent-encoded, with ``{path}`` and the captures in it.
+    After a ``?`` it is a query, in which values are percent-encoded.
+
+    :raises ValueError: naming the rule that is malformed.
+    """
+    path, _, query = replacement.partition("?")
+    try:
+        matcher = compile_pattern(pattern)
+        if not path.startswith(("/", "{path}")):
+            raise ValueError(f"{replacement!r} is not a path: begin it with / or {{path}}")
+        names = ["path", *capture_names(matcher)]
+        path_template: Template[Mapping[str, str]] = Template(path, {name: itemgetter(name) for name in names})
+        query_template: Template[Mapping[str, str]] = Template(
+            clean_url(query).replace("#", "%23"), {name: itemgetter(name) for name in names}
+        )
+    except ValueError as reason:
+        raise ValueError(f"rules: {pattern}: {reason}") from None
+
+    def step(text: str) -> tuple[str, str]:
+        found = matcher.match(text)
+        if found is None:
+            return text, ""
+        values = {**captures(found), "path": text}
+        return path_template.render(values), query_template.render(values, quote_text)
+
+    return step
+
+
+def steps(settings: Rewrite) -> list[Step]:
+    """What the settings do, in their order."""
+    return [
+        *([strip_step(settings.strip)] if settings.strip else ()),
+        *([tilde_step(settings.tilde)] if settings.tilde else ()),
+        *([alias_step(settings.alias)] if settings.alias else ()),
+        *(rule_step(pattern, replacement) for pattern, replacement in settings.rules.items()),
+        *([add_step(settings.add)] if settings.add else ()),
+    ]
+
+
+def rewritten(segments: Sequence[bytes], chain: Iterable[Step]) -> tuple[tuple[bytes, ...], str] | None:
+    """
+    The segments after all steps, canonical again after each, and the queries they add; ``None`` where none applies.
+
+    :param segments: decoded.
+    """
+    text = path_text(segments)
+    before, queries = text, []
+    for step in chain:
+        changed, query = step(text)
+        queries.append(query)
+        if changed != text:
+            text = path_text(canonical(quote_path(changed).encode("ascii")).segments)
+    added = "&".join(filter(None, queries))
+    if text == before and not added:
+        return None
+    return canonical(quote_path(text).encode("ascii")).segments, added
+
+
+def apply(chain: Sequence[Step], request: TwistedRequest) -> None:
+    """
+    Rewrite what is left of a request's path; works with Twisted's own requests too.
+
+    A request that stands at a raw mount stays as it is.
+    """
+    if isinstance(request, Request) and request.canonical_path.raw is not None:
+        return
+    found = rewritten(request.postpath or [], chain)
+    if found is None:
+        return
+    segments, added = found
+    above = list(request.prepath or [])
+    path = quote_path(path_text([*above, *segments])).encode("ascii")
+    query = b"&".join(filter(None, [added.encode("ascii"), request.target.partition(b"?")[2]]))
+    if isinstance(request, Request):
+        request.set_target(path + (b"?" + query if query else b""))
+        if request.canonical_path.raw is not None:
+            return
+    request.path = path
+    request.prepath, request.postpath = above, list(segments)
+
+
+#: A rule for :class:`twisted.web.rewrite.RewriterResource`: ``/~name/rest`` is served as ``/users/name/rest``.
+tilde_to_users: Callable[[TwistedRequest], None] = partial(apply, [tilde_step("/users")])
+
+
+def alias(path: str, source: str) -> Callable[[TwistedRequest], None]:
+    """
+    A rule for :class:`twisted.web.rewrite.RewriterResource`.
+
+    :param path: where another path can be reached too.
+    :param source: the path that is served there.
+    """
+    return partial(apply, [alias_step({path: source})])
+
+
+class RewriteWrapper(Wrapper):
+    """Rewrites the path for all that stands behind it."""
+
+    def __init__(self, settings: Rewrite, inner: IResource) -> None:
+        super().__init__(inner)
+        self.steps = steps(settings)
+
+    def handle(self, request: Request) -> None:
+        apply(self.steps, request)
+        self.forward(request)
+
+
+def build(settings: Rewrite, inner: IResource, context: Context) -> IResource:
+    return RewriteWrapper(settings, inner)
+
+
+FEATURE = Wrap("rewrite", Stage.REWRITE, Rewrite, build)
