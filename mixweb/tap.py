@@ -18,7 +18,7 @@ from twisted.web.resource import IResource
 from mixweb import __version__, assemble
 from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
 from mixweb.config import ConfigError, Draft, Loaded, load
-from mixweb.dump import to_tac, to_toml
+from mixweb.dump import changed, to_tac, to_toml
 from mixweb.feature import FilePath, MountSettings, Settings, WrapperSettings
 from mixweb.plan import Host, Plan, Server
 from mixweb.registry import registry
@@ -128,7 +128,8 @@ def served(plan: Plan) -> str:
     """What a plan serves, in a few words."""
     mounts = [item for item in with_content(plan).default.settings if isinstance(item, MountSettings)]
     names = [registry().of(item).name for item in mounts]
-    words = [str(item.path) for item in mounts if isinstance(item, registry().features["files"].settings)][:1]
+    folders = [changed(item).get("path", "") for item in mounts if registry().of(item).name == "files"]
+    words = [f"./{folder}" if folder and not Path(folder).is_absolute() else folder or "." for folder in folders[:1]]
     words.append(f"({', '.join(dict.fromkeys(names))})")
     if plan.hosts:
         words.append(f"and {len(plan.hosts)} hosts")

@@ -41,6 +41,11 @@ class Http2Channel(H2Connection):
     def check_timeouts(self, now: float) -> None:
         """Nothing: Twisted's connection keeps its own time."""
 
+    def pauseProducing(self) -> None:
+        # A transport may say so again while it is blocked; to wait anew would forget who waits already.
+        if self._consumerBlocked is None:
+            super().pauseProducing()
+
     def drain(self) -> None:
         """Take no more streams (RFC 9113, 6.8) and close when the answers under way are complete."""
         self._draining = True

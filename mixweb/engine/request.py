@@ -661,11 +661,12 @@ class Request(server.Request):
         """The name under which a shared server knows this class."""
         return b"twisted.web.server.Request"
 
-    def getStateToCopyFor(self, perspective: Any) -> dict[str, Any]:
+    def getStateToCopyFor(self, perspective: Any, with_body: bool = True) -> dict[str, Any]:
         """
         What a shared server is told of this request, as :mod:`twisted.web.distrib` reads it.
 
         :param perspective: of the connection to that server; it may answer through the state's ``remote``.
+        :param with_body: whether the body is told, and the arguments that it may have.
         """
         self.content.seek(0)
         return {
@@ -675,7 +676,7 @@ class Request(server.Request):
             "clientproto": self.clientproto,
             "prepath": list(self.prepath),
             "postpath": list(self.postpath),
-            "args": self.args,
+            "args": self.args if with_body else {},
             "received_cookies": self.received_cookies,
             "requestHeaders": [(name, list(values)) for name, values in self.requestHeaders.getAllRawHeaders()],
             "cookies": [],
@@ -684,6 +685,6 @@ class Request(server.Request):
             "_forceSSL": self.isSecure(),
             "client": _address_to_tuple(self.getClientAddress()),
             "host": _address_to_tuple(self.getHost()),
-            "content_data": self.content.read(),
+            "content_data": self.content.read() if with_body else b"",
             "remote": ViewPoint(perspective, self),
         }
