@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from mixweb.config import Draft, Given, HostTables, Origin, Table, suggest
 from mixweb.convert import is_list, is_table
-from mixweb.feature import Feature, Mount, default_of, principal_field, settings_fields
+from mixweb.feature import SERVER_STAGES, Feature, Mount, Wrap, default_of, principal_field, settings_fields
 from mixweb.plan import Server
 from mixweb.registry import Registry, registry
 
@@ -56,6 +56,7 @@ class Option:
 #: Options of ``twistd web`` under the names they have there: name, short form, what it is here, help.
 _TWISTD_WEB = [
     ("path", "", "files", "Same as --files."),
+    ("logfile", "l", "accesslog", "Same as --accesslog."),
     ("class", "", "class", ""),
     ("resource-script", "", "script", "Same as --script."),
     ("index", "i", "files-index", "Same as --files-index."),
@@ -64,7 +65,7 @@ _TWISTD_WEB = [
     ("ignore-ext", "", "files-ignore-ext", "Same as --files-ignore-ext."),
     ("add-header", "", "headers-add", "Same as --headers-add."),
 ]
-_SHORT = {"port": "p", "logfile": "l", "certificate": "c", "privkey": "k", "user": "u"}
+_SHORT = {"port": "p", "certificate": "c", "privkey": "k", "user": "u"}
 
 
 class Parser:
@@ -120,15 +121,18 @@ class Parser:
         given = self.result.draft.server.setdefault(name, Given([], Origin(_dashed(name)), self.base, textual=True))
         given.data.append(text)
 
+    def _tables(self, feature: str) -> list[Table]:
+        """Where its tables go: what belongs to the server stands with the default host."""
+        found = self.registry.features[feature]
+        own = isinstance(found, Wrap) and found.stage in SERVER_STAGES
+        return (self.result.draft.default if own else self.host).tables
+
     def _open(self, feature: str) -> Table:
-        opened = self.opened
-        if opened is None or opened.feature != feature or id(opened) not in self.implicit:
-            opened = next(
-                (table for table in self.host.tables if table.feature == feature and id(table) in self.implicit), None
-            )
+        tables = self._tables(feature)
+        opened = next((table for table in tables if table.feature == feature and id(table) in self.implicit), None)
         if opened is None:
             opened = Table(feature, Origin(f"--{feature}"))
-            self.host.tables.append(opened)
+            tables.append(opened)
         self.implicit.discard(id(opened))
         self.opened = opened
         return opened
@@ -137,10 +141,11 @@ class Parser:
         self._open(feature)
 
     def _field(self, feature: str, name: str, option: str, text: str) -> None:
-        table = next((table for table in reversed(self.host.tables) if table.feature == feature), None)
+        tables = self._tables(feature)
+        table = next((table for table in reversed(tables) if table.feature == feature), None)
         if table is None:
             table = Table(feature, Origin(f"--{option}"))
-            self.host.tables.append(table)
+            tables.append(table)
             self.implicit.add(id(table))
         self.opened = table
         self._set(table, name, option, text)
@@ -171,7 +176,7 @@ class Parser:
     def _without(self, name: str | None) -> None:
         if name not in self.registry.features:
             raise UsageProblem(f"--without: there is no feature {name!r}{suggest(str(name), self.registry.features)}")
-        self.host.tables.append(Table(name, Origin(f"--without {name}"), off=True))
+        self._tables(str(name)).append(Table(str(name), Origin(f"--without {name}"), off=True))
 
     def _config(self, text: str | None) -> None:
         self.result.config = Path(str(text)).expanduser()

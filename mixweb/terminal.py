@@ -13,24 +13,7 @@ from typing import TextIO
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-_COLOURS = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person reads the stream."""
-    return stream is not None and stream.isatty()
-
-
-def uses_colour(stream: TextIO | None) -> bool:
-    """Whether the stream takes colours; ``NO_COLOR`` and ``FORCE_COLOR`` decide where they are set."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
-
-
-def paint(text: str, colour: str, stream: TextIO | None) -> str:
-    """The text in a colour, where the stream takes it."""
-    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if uses_colour(stream) else text
+from mixweb.colours import paint
 
 
 def complain(message: str) -> None:

@@ -45,6 +45,7 @@ LINES = [
     ("--processor .x=m.C --path a --processor .y=m.D", [Files("a", processors={".x": "m.C", ".y": "m.D"})], {}),
     ("--files a --no-files-listing", [Files("a", listing=False)], {}),
     ("--files=a --files-listing", [Files("a")], {}),
+    ("--host a --log l --without log --host default", [Log("l")], {}),
     ("--tag x --paths /a --paths *.b --except-paths /c", [Tag("x", paths=["/a", "*.b"], except_paths=["/c"])], {}),
     ("--allow-ignore-ext --path a -m text/x", [Files("a", ignore_ext=["*"], default_type="text/x")], {}),
     ("-n --notracebacks --log l", [Log("l")], {}),

@@ -50,6 +50,16 @@ class RequestFields(Headers):
             return super().hasHeader(name)
         return _key(name) in self._fields.values
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """
+        Whether there is any of these fields.
+
+        :param names: in lower case.
+        """
+        if self._fields is None:
+            return any(super(RequestFields, self).hasHeader(name) for name in names)
+        return not names.isdisjoint(self._fields.values)
+
     @overload
     def getRawHeaders(self, name: AnyStr) -> Sequence[AnyStr] | None: ...
 

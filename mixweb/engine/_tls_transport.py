@@ -63,7 +63,7 @@ class TLSServer(QuickServer):
     The protocol is connected before the handshake; what it writes waits for the end of it. ``negotiatedProtocol`` is
     the ALPN protocol as bytes, None without one.
 
-    :param context: what the socket is wrapped with, as ``CertificateStore.context``.
+    :param context: made by ``server_context``, as ``CertificateStore.context`` is; the socket is wrapped with it.
     :param handshake_timeout: seconds after which a client that has not finished the handshake is dropped.
     """
 
@@ -117,6 +117,8 @@ class TLSServer(QuickServer):
             data = self.socket.read(self.READ_SIZE)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
+        except ssl.SSLZeroReturnError:
+            data = b""
         except (OSError, ValueError):
             return self._discard() if self._deaf else main.CONNECTION_LOST
         if not data:

@@ -67,7 +67,6 @@ class Channel(HTTPChannel):
     requestFactory: Any
     _networkProducer: Any
 
-    _running = False
     _ended = False
     _closing = False
     _upgraded = False
@@ -76,19 +75,22 @@ class Channel(HTTPChannel):
     _reading_paused = False
     _body_paused = False
     _continue_due = False
-    _begun = 0
     _body_bytes = 0
     _discarded = 0
-    _activity: tuple[object, ...] = ()
-    _since = 0.0
-    _peer: Any = None
-    _host: Any = None
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
         self.requests: list[Any] = []
         self.timeouts = timeouts
-        self._handlingRequest = False
         self._parser = Parser(limits)
+        # What every connection changes is set here, before there are many: CPython then keeps it without a dictionary.
+        self._handlingRequest = False
+        self._running = False
+        self.persistent = True
+        self._begun = 0
+        self._peer: Any = None
+        self._host: Any = None
+        self._activity: tuple[object, ...] = ()
+        self._since = 0.0
 
     # What the transport tells
 
@@ -422,11 +424,12 @@ class Channel(HTTPChannel):
         activity = self._describe()
         if activity != self._activity:
             self._activity = activity
-            self._since = now - CHECK_INTERVAL
+            self._since = now
             return
         kind = activity[0]
         allowed = self._allowed(kind)
-        if allowed is not None and now - self._since > allowed - CHECK_INTERVAL / 2:
+        # It may have begun right after the look before.
+        if allowed is not None and now - self._since > allowed - CHECK_INTERVAL * 1.5:
             self._since = now
             self._time_out(kind, allowed)
         if kind == "idle":

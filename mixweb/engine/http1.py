@@ -65,8 +65,8 @@ class Parser:
     """
     Reads the requests of one connection.
 
-    The last request line and the last field section are remembered with what they mean: a client sends the same ones
-    again and again, and comparing them is much cheaper than reading them.
+    From the second request on, the last request line and the last field section are remembered with what they mean: a
+    client sends the same ones again and again, and comparing them is much cheaper than reading them.
     """
 
     #: The event after the last piece of a body. A request without a body has none.
@@ -79,6 +79,7 @@ class Parser:
         "_left",
         "_line_raw",
         "_phase",
+        "_repeats",
         "_scanned",
         "_start",
         "limits",
@@ -97,6 +98,7 @@ class Parser:
         self._extensions = 0
         self._line_raw = b""
         self._head: Head | None = None
+        self._repeats = False
 
     @property
     def buffered(self) -> int:
@@ -138,6 +140,9 @@ class Parser:
     def forget(self) -> None:
         """Forget what is only kept to make the next request cheaper to read."""
         self._head = None
+        self._repeats = False
+        if self.line is None:
+            self._line_raw = b""
 
     def next_event(self) -> Event | None:
         """
@@ -187,7 +192,10 @@ class Parser:
                 return None
             fields = Fields(raw)
         self._start += len(fields.raw)
-        self._head = head = judge(line, fields)
+        head = judge(line, fields)
+        if self._repeats:
+            self._head = head
+        self._repeats = True
         self.line = None
         return head
 

@@ -350,9 +350,10 @@ class Request(server.Request):
         if self.method == b"HEAD" and b"GET" in allowed:
             self.method = b"GET"
             try:
-                self._answer(resource.render(self))
+                body = resource.render(self)
             finally:
                 self.method = b"HEAD"
+            self._answer(body)
             return
         allow = b", ".join(sorted(allowed))
         if self.method == b"OPTIONS":
@@ -569,6 +570,11 @@ class Request(server.Request):
     @property
     def _filtered(self) -> bool:
         return "_filters" in self.__dict__
+
+    @property
+    def body_is_plain(self) -> bool:
+        """Whether what is written from now on leaves as it is: through no filter, in no chunks."""
+        return not (self._filtered or self._chunked)
 
     def _prepare(self, headers: ResponseFields) -> None:
         """Everything the head is made of, before the hooks see it, then the hooks."""

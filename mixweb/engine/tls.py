@@ -76,6 +76,7 @@ def server_context(http2: bool = True) -> ssl.SSLContext:
     :param http2: offer ``h2`` beside ``http/1.1``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslsocket_class = ServerSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -178,7 +179,6 @@ class CertificateStore:
             nothing = f"there is no certificate with its private key in the folder {source.path!r}"
             raise ValueError("; ".join(problems.values()) or nothing)
         self.context = server_context(http2)
-        self.context.sslsocket_class = ServerSocket
         self.context.sni_callback = self._name_received
 
     def refresh(self) -> dict[str, str]:

@@ -143,9 +143,10 @@ class Server(QuickServer):
 
     def connectionLost(self, reason: Failure) -> None:
         transfer, self._busy = self._busy, None
-        super().connectionLost(reason)
         if transfer is not None:
             transfer.file.close()
+        super().connectionLost(reason)
+        if transfer is not None and not transfer.done.called:
             transfer.done.errback(reason)
 
 

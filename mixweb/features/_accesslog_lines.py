@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from time import gmtime, localtime, monotonic, strftime
-from typing import IO
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import datetimeToLogString
@@ -113,13 +112,6 @@ def severity(status: int, seconds: float) -> str:
 def severity_of(request: Request) -> str:
     """The severity of a request that has just ended."""
     return severity(status_of(request), monotonic() - request.received)
-
-
-def colours_wanted(stream: IO[str], environ: Mapping[str, str]) -> bool:
-    """Whether to colour: not with ``NO_COLOR``, else with ``FORCE_COLOR``, else on a terminal."""
-    if environ.get("NO_COLOR"):
-        return False
-    return bool(environ.get("FORCE_COLOR")) or stream.isatty()
 
 
 class Stamps:

@@ -13,6 +13,7 @@ from typing import IO
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from mixweb.colours import uses_colour
 from mixweb.engine.request import Request
 from mixweb.feature import Context, FilePath, Stage, Wrap, WrapperSettings, option
 from mixweb.features._accesslog_file import BySize, Daily, LineWriter, LogFile, Never, Rotation, Stream
@@ -22,7 +23,6 @@ from mixweb.features._accesslog_lines import (
     Format,
     Json,
     Terminal,
-    colours_wanted,
     masking,
     severity_of,
 )
@@ -135,7 +135,7 @@ def format_of(settings: AccessLog, seconds: Callable[[], float], screen: IO[str]
     if settings.format == "canister":
         return Canister(seconds, mask)
     if settings.format == "terminal" or (settings.format == "auto" and screen is not None):
-        return Terminal(seconds, mask, screen is not None and colours_wanted(screen, os.environ))
+        return Terminal(seconds, mask, uses_colour(screen))
     return Combined(seconds, mask)
 
 

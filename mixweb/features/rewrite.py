@@ -167,7 +167,8 @@ def apply(chain: Sequence[Step], request: TwistedRequest) -> None:
     segments, added = found
     above = list(request.prepath or [])
     path = quote_path(path_text([*above, *segments])).encode("ascii")
-    query = b"&".join(filter(None, [added.encode("ascii"), request.target.partition(b"?")[2]]))
+    target: bytes = request.target if isinstance(request, Request) else request.uri
+    query = b"&".join(filter(None, [added.encode("ascii"), target.partition(b"?")[2]]))
     if isinstance(request, Request):
         request.set_target(path + (b"?" + query if query else b""))
         if request.canonical_path.raw is not None:

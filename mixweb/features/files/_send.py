@@ -137,7 +137,7 @@ def send(request: Request, descriptor: int, pieces: list[Piece]) -> int:
 
 def _plain_transport(request: Request) -> Any:
     """What sends a file as it is, in the body of this answer; ``None`` where its bytes pass through something else."""
-    plain = isinstance(request.channel, Channel) and not request._filters and not request._chunked
+    plain = isinstance(request.channel, Channel) and request.body_is_plain
     return file_sender(request.channel.transport) if plain else None
 
 
