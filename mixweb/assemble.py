@@ -45,10 +45,10 @@ class Mounts:
     def render(self, request: Request) -> int:
         segments = request.canonical_path.segments
         for length, resource in self.table.find(segments):
-            request.prepath = list(segments[:length])
-            request.postpath = list(segments[length:])
+            request.prepath = [*segments[:length]]
+            request.postpath = [*segments[length:]]
             try:
-                request.render(getChildForRequest(resource, request))
+                request.render(resource if resource.isLeaf else getChildForRequest(resource, request))
             except Declined:
                 continue
             return NOT_DONE_YET

@@ -9,7 +9,7 @@ as soon as the path so far is where a *raw* mount stands, canonicalisation stops
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -82,11 +82,12 @@ def canonical(target: bytes, raw: RawPrefixes = NO_RAW) -> CanonicalPath:
     """
     if raw:
         return _walk(target, raw)
-    return _canonical(target.partition(b"?")[0])
+    return canonical_path(target.partition(b"?")[0])
 
 
 @lru_cache(maxsize=1024)
-def _canonical(path: bytes) -> CanonicalPath:
+def canonical_path(path: bytes) -> CanonicalPath:
+    """The canonical path of a target without a query, where there are no raw mounts."""
     if len(path) < 1024 and _PLAIN.match(path):
         return CanonicalPath(tuple(path[1:].split(b"/")))
     return _walk(path, NO_RAW)
@@ -167,15 +168,10 @@ class PathTable(Generic[T]):
             table.setdefault(split_path(at), []).append(value)
         self._table = table
         self._lengths = sorted({len(at) for at in table}, reverse=True)
-        self.only_root = table[()] if list(table) == [()] else None
 
-    def find(self, segments: tuple[bytes, ...]) -> list[tuple[int, T]]:
+    def find(self, segments: tuple[bytes, ...]) -> Iterator[tuple[int, T]]:
         """The mounts that own a path, each with the number of segments of its own path."""
-        if self.only_root is not None:
-            return [(0, value) for value in self.only_root]
-        return [
-            (length, value)
-            for length in self._lengths
-            if length <= len(segments)
-            for value in self._table.get(segments[:length], ())
-        ]
+        for length in self._lengths:
+            if length <= len(segments):
+                for value in self._table.get(segments[:length], ()):
+                    yield length, value

@@ -81,9 +81,9 @@ class VirtualHosts(NameVirtualHost):
                 return default
 
     def render(self, request: Request) -> int:
-        authority = request.authority
+        authority = request.authority if self.hosts else None
         found = self.default if authority is None else self.choose(authority.host, authority.port)
         if found is None:
             found = ErrorResource(404, "No site of this name is served here.")
-        request.render(getChildForRequest(found, request))
+        request.render(found if found.isLeaf else getChildForRequest(found, request))
         return NOT_DONE_YET

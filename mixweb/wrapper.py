@@ -39,7 +39,8 @@ class Wrapper:
 
     def forward(self, request: Request) -> None:
         """Let the resource inside answer."""
-        request.render(getChildForRequest(self.inner, request))
+        inner = self.inner
+        request.render(inner if inner.isLeaf else getChildForRequest(inner, request))
 
     def spawn(self, request: Request, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "mixweb"
 
 #: Each layer may import those behind it, and itself.
 LAYERS = [
-    {"cli", "tap"},
+    {"cli", "tap", "__main__"},
     {"explain", "init"},
     {"server", "terminal"},
     {"commandline", "dump"},
@@ -19,7 +19,7 @@ LAYERS = [
     {"assemble"},
     {"registry"},
     {"features"},
-    {"testing", "wrapper", "vhost", "interfaces", "placeholders", "scripts", "shared", "headerlines", "mounted", "imports"},
+    {"testing", "wrapper", "vhost", "interfaces", "placeholders", "colours", "scripts", "shared", "headerlines", "mounted", "imports", "bodylength", "_published"},
     {"plan"},
     {"feature"},
     {"engine"},

@@ -4,7 +4,8 @@ Header fields between bytes and Twisted's ``Headers``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, AnyStr, TypeVar, overload
 
 from twisted.web.http_headers import Headers
@@ -92,6 +93,13 @@ class ResponseFields(Headers):
         """Set a field that this server made: its name as ``Headers`` spells it, a value that needs no check."""
         self._rawHeaders[name] = [value]
 
+    def fill(self, fields: Mapping[bytes, bytes]) -> None:
+        """Set those fields that there are not; names and values as for :meth:`put`."""
+        own = self._rawHeaders
+        for name, value in fields.items():
+            if name not in own:
+                own[name] = [value]
+
     def has(self, name: bytes) -> bool:
         """Whether there is a field, named as ``Headers`` spells it."""
         return name in self._rawHeaders
@@ -101,9 +109,14 @@ def _key(name: str | bytes) -> bytes:
     return (name.encode("iso-8859-1") if isinstance(name, str) else name).lower()
 
 
-def format_head(code: bytes, reason: bytes, headers: Headers) -> bytes:
+@lru_cache(maxsize=256)
+def _status_line(code: int, reason: bytes) -> bytes:
+    return b"HTTP/1.1 %d %b" % (code, reason)
+
+
+def format_head(code: int, reason: bytes, headers: Headers) -> bytes:
     """The head of an answer as it is sent. The version is always the one this server has (RFC 9110, 6.2)."""
-    lines = [b"HTTP/1.1 %b %b" % (code, reason)]
+    lines = [_status_line(code, reason)]
     for name, values in headers._rawHeaders.items():
         if len(values) == 1:
             lines.append(b"%b: %b" % (name, values[0]))

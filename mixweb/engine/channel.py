@@ -339,11 +339,11 @@ class Channel(HTTPChannel):
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
         """Send the head of an answer."""
         if isinstance(headers, Headers):
-            self.transport.write(format_head(code, reason, headers))
+            self.transport.write(format_head(int(code), reason, headers))
         else:
             super().writeHeaders(b"HTTP/1.1", code, reason, headers)
 
-    def writeAnswer(self, code: bytes, reason: bytes, headers: Headers, body: bytes) -> None:
+    def writeAnswer(self, code: int, reason: bytes, headers: Headers, body: bytes) -> None:
         """Send a whole answer: head and body in one write while the body is small."""
         head = format_head(code, reason, headers)
         if len(body) < ONE_WRITE_BYTES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.web import pages, resource
 from twisted.web.http import RESPONSES
@@ -43,7 +43,8 @@ pre {{ overflow-x: auto; padding: .8rem; border: 1px solid color-mix(in srgb, cu
 </html>
 """
 
-_TWISTED_PAGES = (pages._ErrorPage, resource._UnsafeErrorPageBase)
+#: Twisted's own error pages.
+TWISTED_PAGES = (pages._ErrorPage, resource._UnsafeErrorPageBase)
 
 _OFFERS = (b"text/html", b"application/json", b"text/plain")
 
@@ -118,12 +119,12 @@ class ErrorResource:
         return request.error(self.status, self.detail)
 
 
-def error_of(found: IResource) -> tuple[int, str] | None:
+def error_of(found: Any) -> tuple[int, str]:
     """
-    The status and detail of one of Twisted's own error pages, so that it is answered as ours; ``None`` for anything else.
+    The status and detail of one of :data:`TWISTED_PAGES`, so that it is answered as ours; 0 for anything else.
     """
-    if not isinstance(found, _TWISTED_PAGES):
-        return None
+    if not isinstance(found, TWISTED_PAGES):
+        return 0, ""
     if isinstance(found, pages._ErrorPage):
         return found._code, found._detail
     return found.code, "" if "<" in found.detail else found.detail

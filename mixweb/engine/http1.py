@@ -202,7 +202,9 @@ class Parser:
     # The request line
 
     def _read_line(self) -> Line | None:
-        found = LINE.match(self._buffer, self._start) or self._skip_empty_lines()
+        found = None
+        if self._scanned <= self._start or self._buffer.find(b"\r\n", self._scanned - 1) >= 0:
+            found = LINE.match(self._buffer, self._start) or self._skip_empty_lines()
         if found is None:
             self._check_unread_line()
             return None

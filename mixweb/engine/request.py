@@ -22,14 +22,14 @@ from twisted.web import http, server
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.error import UnsupportedMethod
-from twisted.web.resource import IResource
+from twisted.web.resource import EncodingResourceWrapper, IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from mixweb.engine._headers import ResponseFields
 from mixweb.engine.authority import Authority, parse_authority
-from mixweb.engine.errors import Declined, HTTPError, error_body, error_of
-from mixweb.paths import NO_RAW, CanonicalPath, RawPrefixes, canonical
+from mixweb.engine.errors import TWISTED_PAGES, Declined, HTTPError, error_body, error_of
+from mixweb.paths import NO_RAW, CanonicalPath, RawPrefixes, canonical, canonical_path
 
 if TYPE_CHECKING:
     from mixweb.engine.site import Site
@@ -61,6 +61,9 @@ MAX_FORM_BYTES = 8 * 1024 * 1024
 
 _SPOOL_BYTES = 100_000
 
+#: Resources of Twisted's that this request answers, or helps to answer, itself.
+_SPECIAL = (*TWISTED_PAGES, EncodingResourceWrapper)
+
 #: Answers that never have a body (RFC 9110, 6.4.1).
 _BODILESS = frozenset([*range(100, 200), 204, 304])
 
@@ -80,6 +83,14 @@ def _address_to_tuple(address: Any) -> tuple[str, Any] | tuple[str, str, int]:
     if isinstance(address, UNIXAddress):
         return "UNIX", address.name
     return "INET", getattr(address, "host", ""), getattr(address, "port", 0)
+
+
+class _EncoderFilter:
+    """One of Twisted's encoders as a filter."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.feed: Callable[[bytes], bytes] = encoder.encode
+        self.flush: Callable[[], bytes] = encoder.finish
 
 
 class Lazy(Generic[T]):
@@ -143,8 +154,8 @@ class Request(server.Request):
     """
 
     site: Site
-    sitepath: list[bytes]
     channel: Any
+    responseHeaders: ResponseFields
     head: Any = None
     target: bytes
     raw_path: bytes
@@ -167,19 +178,21 @@ class Request(server.Request):
     content = Lazy["BinaryIO"](lambda self: BytesIO())
     cookies = Lazy["list[bytes]"](lambda self: [])
     host = Lazy[Any](lambda self: self.channel.getHost())
+    sitepath = Lazy["list[bytes]"](lambda self: [])
     notifications = Lazy["list[Deferred[None]]"](lambda self: [])
     received_cookies = Lazy["dict[bytes, bytes]"](lambda self: self._parse_cookies())
     requestHeaders = Lazy[Headers](lambda self: Headers())
-    responseHeaders = Lazy[ResponseFields](lambda self: ResponseFields(_date(int(time()))))
     _adapterCache = Lazy["dict[object, object]"](lambda self: {})
     _filters = Lazy["list[BodyFilter]"](lambda self: [])
-    _hooks = Lazy["list[Callable[[Request], None]]"](lambda self: [])
+
+    queued = False
+    _hooks: list[Callable[[Request], None]] | None = None
 
     def __init__(self, channel: Any, queued: bool = False) -> None:
         self.channel = channel
         self.transport = channel.transport
-        self.queued = False
         self.received = monotonic()
+        self.responseHeaders = ResponseFields(_date(int(time())))
 
     # What the channel tells
 
@@ -233,7 +246,9 @@ class Request(server.Request):
             elif self.uri == b"*":
                 self._answer_star()
             else:
-                self.set_target(self.uri)
+                self.canonical_path = found = canonical_path(self.path)
+                self.prepath = []
+                self.postpath = [*found.segments]
                 self.render(self.site.getResourceFor(self))
         except Exception:
             self.processingFailed(Failure())
@@ -317,7 +332,10 @@ class Request(server.Request):
         """
         Have ``hook`` called once, before status and headers leave: the hook that was given last (the innermost) first.
         """
-        self._hooks.append(hook)
+        if self._hooks is None:
+            self._hooks = [hook]
+        else:
+            self._hooks.append(hook)
 
     def filter_body(self, body_filter: BodyFilter) -> None:
         """
@@ -333,17 +351,26 @@ class Request(server.Request):
         Answer with what a resource renders: bytes, text (sent as UTF-8), a Deferred, a coroutine, an async generator of
         bytes or text, or ``NOT_DONE_YET``.
         """
-        failed = error_of(resource)
-        if failed is not None:
-            self.error(*failed)
-            return
+        if isinstance(resource, _SPECIAL):
+            if not isinstance(resource, EncodingResourceWrapper):
+                self.error(*error_of(resource))
+                return
+            self._encode(resource)
         try:
             body = resource.render(self)
         except UnsupportedMethod as unsupported:
             self._render_unsupported(resource, set(unsupported.allowedMethods))
-        else:
-            if body is not NOT_DONE_YET:
-                self._answer(body)
+            return
+        if type(body) is bytes:
+            self.complete(body)
+        elif body is not NOT_DONE_YET:
+            self._answer(body)
+
+    def _encode(self, resource: EncodingResourceWrapper) -> None:
+        """Send the body through the encoder that the wrapper chooses, if it chooses one."""
+        encoder = resource.getEncoder(self)
+        if encoder is not None:
+            self.filter_body(_EncoderFilter(encoder))
 
     def _render_unsupported(self, resource: IResource, allowed: set[bytes]) -> None:
         allowed |= {b"OPTIONS", b"HEAD"} if b"GET" in allowed else {b"OPTIONS"}
@@ -446,17 +473,16 @@ class Request(server.Request):
             if not self._is_head or self._filtered:
                 headers.removeHeader(b"Content-Length")
             body = b""
-        elif self._filtered:
+        elif "_filters" in self.__dict__:
             for body_filter in self._filters:
                 body = body_filter.feed(body) + body_filter.flush()
             headers.put(b"Content-Length", b"%d" % len(body))
         self.sentLength = len(body)
         channel = self.channel
-        code = b"%d" % self.code
         if hasattr(channel, "writeAnswer"):
-            channel.writeAnswer(code, self.code_message, headers, body)
+            channel.writeAnswer(self.code, self.code_message, headers, body)
         else:
-            channel.writeHeaders(self.clientproto, code, self.code_message, headers)
+            channel.writeHeaders(self.clientproto, b"%d" % self.code, self.code_message, headers)
             if body:
                 channel.write(body)
         self._end()
@@ -579,22 +605,21 @@ class Request(server.Request):
     def _prepare(self, headers: ResponseFields) -> None:
         """Everything the head is made of, before the hooks see it, then the hooks."""
         self.startedWriting = 1
-        own = self.__dict__
         if self.lastModified is not None and not headers.has(b"Last-Modified"):
             headers.put(b"Last-Modified", datetimeToString(self.lastModified))
         if self.etag is not None:
             headers.setRawHeaders(b"ETag", [self.etag])
-        if "cookies" in own:
+        if "cookies" in self.__dict__:
             for cookie in self.cookies:
                 headers.addRawHeader(b"Set-Cookie", cookie)
         if self.defaultContentType and not headers.has(b"Content-Type") and not self._describes_no_body(headers):
             headers.put(b"Content-Type", self.defaultContentType)
-        if "_hooks" in own:
+        if self._hooks is not None:
             for hook in reversed(self._hooks):
                 hook(self)
 
     def _describes_no_body(self, headers: ResponseFields) -> bool:
-        return self.code in _BODILESS or headers.getRawHeaders(b"Content-Length") == [b"0"]
+        return self.code in _BODILESS or headers._rawHeaders.get(b"Content-Length") == [b"0"]
 
     def _begin_body(self) -> None:
         headers = self.responseHeaders

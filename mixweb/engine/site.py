@@ -81,9 +81,10 @@ class Site(server.Site):
     def getResourceFor(self, request: Request) -> IResource:
         """The resource that answers a request."""
         request.site = self
-        request.sitepath = list(request.prepath)
-        found: IResource = getChildForRequest(self.resource, request)
-        return found
+        if request.prepath:
+            request.sitepath = list(request.prepath)
+        root: IResource = self.resource
+        return root if root.isLeaf else getChildForRequest(root, request)
 
     def log(self, request: Any) -> None:
         """Tell the observers that a request has ended."""

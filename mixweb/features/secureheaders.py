@@ -125,10 +125,10 @@ class SecureHeadersWrapper(Wrapper):
 
     def __init__(self, settings: SecureHeaders, inner: IResource) -> None:
         super().__init__(inner)
-        self.plain = [(name.encode(), value.encode()) for name, value in fields(settings).items()]
+        self.plain = {name.encode(): value.encode() for name, value in fields(settings).items()}
         self.secure = self.plain
         if settings.hsts:
-            self.secure = [*self.plain, (b"Strict-Transport-Security", hsts_value(settings).encode())]
+            self.secure = {**self.plain, b"Strict-Transport-Security": hsts_value(settings).encode()}
         self.ancestors = (
             ("frame-ancestors " + " ".join(settings.frame_ancestors)).encode() if settings.frame_ancestors else b""
         )
@@ -139,13 +139,10 @@ class SecureHeadersWrapper(Wrapper):
 
     def add_defaults(self, request: Request) -> None:
         """Add what is missing."""
-        headers = request.responseHeaders
         if self.ancestors:
             self._restrict_frames(request)
         defaults = self.secure if self.secure is not self.plain and request.isSecure() else self.plain
-        for name, value in defaults:
-            if not headers.has(name):
-                headers.put(name, value)
+        request.responseHeaders.fill(defaults)
 
     def _restrict_frames(self, request: Request) -> None:
         """A policy of the resource stays; several policies all hold (CSP 3, 8.1)."""

@@ -309,8 +309,11 @@ def test_body_limit():
     ("kind", "body"),
     [
         ("application/x-www-form-urlencoded", b"b=2&b=3"),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="b"\r\n\r\n2\r\n--x\r\n'
-         b'Content-Disposition: form-data; name="b"\r\n\r\n3\r\n--x--\r\n'),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="b"\r\n\r\n2\r\n--x\r\n'
+            b'Content-Disposition: form-data; name="b"\r\n\r\n3\r\n--x--\r\n',
+        ),
     ],
 )
 def test_arguments(kind, body):

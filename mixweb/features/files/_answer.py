@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from secrets import token_hex
 from time import time
 
+from twisted.web.http_headers import Headers
 from twisted.web.server import NOT_DONE_YET
 
+from mixweb.engine._headers import RequestFields
 from mixweb.engine.files import FieldBlock, is_settled
 from mixweb.engine.request import Request
 from mixweb.features.files._conditional import Conditions, State, evaluate, range_applies
@@ -20,6 +22,7 @@ from mixweb.features.files._ranges import Piece, Span, length, multipart, select
 from mixweb.features.files._send import send
 
 _CONDITIONS = (b"If-Match", b"If-None-Match", b"If-Modified-Since", b"If-Unmodified-Since")
+_ASKING = frozenset(name.lower() for name in (*_CONDITIONS, b"Range"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,11 @@ def answer(request: Request, representation: Representation, descriptor: int = -
 
     :param descriptor: the open file where the representation has no body; closed in the end.
     """
-    fields = request.requestHeaders
-    status = 200
-    for name in _CONDITIONS:
-        if fields.hasHeader(name):
-            status = evaluate(_conditions(request), representation.state)
-            break
-    if status == 200 and fields.hasHeader(b"Range") and request.method == b"GET":
+    if not _asks(request.requestHeaders):
+        representation.fields.set_on(request.responseHeaders)
+        return content(request, representation, descriptor)
+    status = evaluate(_conditions(request), representation.state)
+    if status == 200 and request.method == b"GET":
         spans = _spans(request, representation)
         if spans is not None:
             return _partial(request, representation, descriptor, spans)
@@ -78,6 +79,13 @@ def answer(request: Request, representation: Representation, descriptor: int = -
         return request.error(412, "The file is not in the state that was asked for.")
     representation.fields.set_on(request.responseHeaders)
     return content(request, representation, descriptor)
+
+
+def _asks(fields: Headers) -> bool:
+    """Whether a client asks for anything but the whole file as it is."""
+    if isinstance(fields, RequestFields):
+        return fields.has_any(_ASKING)
+    return any(fields.hasHeader(name) for name in _ASKING)
 
 
 def content(request: Request, representation: Representation, descriptor: int) -> bytes | int:

@@ -1,0 +1,7 @@
+"""
+python -m mixweb: the ``mixweb`` command.
+"""
+
+from mixweb.cli import main
+
+main()
