@@ -171,3 +171,22 @@ def curl(run, program):
         return line, fields, body
 
     return call
+
+
+@pytest.fixture
+def browser(start, program, tmp_path):
+    """Opens windows of a real browser."""
+    from tests.wire.browser import Browser
+
+    chromium = program("chromium")
+    driver = start(program("chromedriver"), "--port=0")
+    address = "http://127.0.0.1:" + driver.wait_for(r"started successfully on port (\d+)")[1]
+    windows = []
+
+    def begin(*flags):
+        windows.append(Browser(address, chromium, tmp_path / f"profile{len(windows)}", *flags))
+        return windows[-1]
+
+    yield begin
+    for window in windows:
+        window.close()

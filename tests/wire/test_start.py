@@ -119,7 +119,9 @@ def test_print_config_round_trip(run, mixweb, tmp_path):
 
 def test_print_tac_runs(run, start, mixweb, curl, tmp_path):
     """The .tac that --print-tac writes serves what the line does."""
-    _, out, _ = mixweb("--port", "0", "--respond", "hi\n", "--at", "/hi", "--host", "b.example", "--respond", "b", "--print-tac")
+    _, out, _ = mixweb(
+        "--port", "0", "--respond", "hi\n", "--at", "/hi", "--host", "b.example", "--respond", "b", "--print-tac"
+    )
     (tmp_path / "site.tac").write_text(out)
     server = start(BIN / "twistd", "-n", "--pidfile=", "-y", "site.tac")
     assert curl(server.url + "/hi")[2] == "hi\n"

@@ -26,7 +26,12 @@ def ask(curl, server, tmp_path, name, *options):
     """A request to one of the names; the subject's names are in what curl says."""
     port = server.port
     return curl(
-        "--cacert", tmp_path / "ca.pem", "--resolve", f"{name}:{port}:127.0.0.1", *options, f"https://{name}:{port}/a.txt"
+        "--cacert",
+        tmp_path / "ca.pem",
+        "--resolve",
+        f"{name}:{port}:127.0.0.1",
+        *options,
+        f"https://{name}:{port}/a.txt",
     )
 
 
@@ -57,7 +62,13 @@ def test_renewal(twistd, curl, tmp_path, authority, run, program):
     os.utime(path, (time.time() + 5, time.time() + 5))
     for _ in range(40):
         status, out, _ = run(
-            program("curl"), "-sS", "--cacert", "ca.pem", "--resolve", "a.example:18444:127.0.0.1", "https://a.example:18444/a.txt"
+            program("curl"),
+            "-sS",
+            "--cacert",
+            "ca.pem",
+            "--resolve",
+            "a.example:18444:127.0.0.1",
+            "https://a.example:18444/a.txt",
         )
         if status == 0:
             break
