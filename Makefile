@@ -7,7 +7,7 @@ PORT ?= 8080
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test lint docs clean
+.PHONY: run test lint docs bench clean
 
 run: $(VENV)/run
 	$(BIN)/twistd -n web-mix --vhosts vhosts.example --port $(PORT)
@@ -22,6 +22,9 @@ lint: $(VENV)/test
 
 docs: $(VENV)/test
 	$(BIN)/python docs/tables.py
+
+bench: $(VENV)/run
+	$(BIN)/python bench/bench.py
 
 clean:
 	rm -rf $(VENV)
