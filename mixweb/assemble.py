@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.web.resource import IResource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
-from zope.interface import implementer
+from twisted.web.resource import IResource
 
 from mixweb.engine.errors import Declined
 from mixweb.engine.request import Request
@@ -20,39 +18,30 @@ from mixweb.paths import PathMatcher, PathTable, RawPrefixes, split_path
 from mixweb.plan import Plan
 from mixweb.registry import Registry, registry
 from mixweb.vhost import VirtualHosts
-from mixweb.wrapper import Wrapper
+from mixweb.wrapper import Leaf, Wrapper, pass_to
 
 
-@implementer(IResource)
-class Mounts:
+class Mounts(Leaf):
     """
     Hands each request to the mounts that own its path, the longest first, until one does not decline.
 
     :param entries: pairs of a mount's path and its resource.
     """
 
-    isLeaf = True
-
     def __init__(self, entries: Iterable[tuple[str, IResource]]) -> None:
-        self.table = PathTable(entries)
+        self.table = PathTable((at, pass_to(resource)) for at, resource in entries)
 
-    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
-        raise TypeError("mounts are a leaf: they have no children")
-
-    def putChild(self, path: bytes, child: IResource) -> None:
-        raise TypeError("mounts are given when they are made")
-
-    def render(self, request: Request) -> int:
+    def handle(self, request: Request) -> None:
         segments = request.canonical_path.segments
-        for length, resource in self.table.find(segments):
+        for length, answer in self.table.find(segments):
             request.prepath = [*segments[:length]]
             request.postpath = [*segments[length:]]
             try:
-                request.render(resource if resource.isLeaf else getChildForRequest(resource, request))
+                answer(request)
             except Declined:
                 continue
-            return NOT_DONE_YET
-        return request.error(404, "Nothing is here.")
+            return
+        request.error(404, "Nothing is here.")
 
 
 class PathGuard(Wrapper):
@@ -61,11 +50,11 @@ class PathGuard(Wrapper):
     def __init__(self, matcher: PathMatcher, wrapper: IResource, inner: IResource) -> None:
         super().__init__(inner)
         self.matcher = matcher
-        self.wrapper = wrapper
+        self.through = pass_to(wrapper)
 
     def handle(self, request: Request) -> None:
         if self.matcher.match(request.canonical_path):
-            request.render(getChildForRequest(self.wrapper, request))
+            self.through(request)
         else:
             self.forward(request)
 

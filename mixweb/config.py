@@ -391,6 +391,7 @@ class Checker:
                 settings.append(made)
         self.check_mounts(host)
         aliases = [name for given in host.aliases for name in self.aliases(given)]
+        without -= {self.registry.of(item).name for item in settings}
         return Host(*names, *aliases, *settings, without=without)
 
     def aliases(self, given: Given) -> list[str]:

@@ -8,12 +8,11 @@ from typing import Any
 
 import idna
 from twisted.web.resource import IResource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
 from twisted.web.vhost import NameVirtualHost
 
 from mixweb.engine.authority import parse_authority
-from mixweb.engine.errors import ErrorResource
 from mixweb.engine.request import Request
+from mixweb.wrapper import Leaf
 
 
 def host_key(name: str | bytes) -> tuple[bytes, int | None]:
@@ -38,7 +37,7 @@ def host_key(name: str | bytes) -> tuple[bytes, int | None]:
     return wildcard.encode() + authority.host, authority.port
 
 
-class VirtualHosts(NameVirtualHost):
+class VirtualHosts(Leaf, NameVirtualHost):
     """
     Chooses a resource by the host that is asked for: the exact name before the longest wildcard, a name with a port before
     one without, then the default.
@@ -46,11 +45,10 @@ class VirtualHosts(NameVirtualHost):
     :param default: answers to every other name; 404 when ``None``.
     """
 
-    isLeaf = True
     default: Any  # an IResource or None; Twisted declares None
 
     def __init__(self, default: IResource | None = None) -> None:
-        super().__init__()
+        NameVirtualHost.__init__(self)
         self.default = default
         self.hosts: dict[tuple[bytes, int | None], IResource] = {}
 
@@ -80,10 +78,12 @@ class VirtualHosts(NameVirtualHost):
                 default: IResource | None = self.default
                 return default
 
-    def render(self, request: Request) -> int:
+    def handle(self, request: Request) -> None:
         authority = request.authority if self.hosts else None
         found = self.default if authority is None else self.choose(authority.host, authority.port)
         if found is None:
-            found = ErrorResource(404, "No site of this name is served here.")
-        request.render(found if found.isLeaf else getChildForRequest(found, request))
-        return NOT_DONE_YET
+            request.error(404, "No site of this name is served here.")
+        elif isinstance(found, Leaf):
+            found.handle(request)
+        else:
+            request.render(found if found.isLeaf else getChildForRequest(found, request))

@@ -1,10 +1,10 @@
 """
-Wrappers: what stands in front of a resource.
+Leaves, which take the whole remaining path, and wrappers: leaves that stand in front of a resource.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,38 +15,18 @@ from zope.interface import implementer
 from mixweb.engine.errors import Declined, HTTPError
 from mixweb.engine.request import Request
 
-__all__ = ["Declined", "HTTPError", "Wrapper"]
+__all__ = ["Declined", "HTTPError", "Leaf", "Wrapper", "pass_to"]
 
 
 @implementer(IResource)
-class Wrapper:
-    """
-    A leaf in front of a resource: it sees each request once, with the whole remaining path.
-
-    A subclass overrides :meth:`handle`, which answers or calls :meth:`forward` once.
-
-    :param inner: the resource that stands behind.
-    """
+class Leaf:
+    """A resource that sees each request once, with the whole remaining path. A subclass overrides :meth:`handle`."""
 
     isLeaf = True
 
-    def __init__(self, inner: IResource) -> None:
-        self.inner = inner
-
     def handle(self, request: Request) -> None:
-        """Answer, or :meth:`forward`, or :meth:`spawn` what does."""
-        self.forward(request)
-
-    def forward(self, request: Request) -> None:
-        """Let the resource inside answer."""
-        inner = self.inner
-        request.render(inner if inner.isLeaf else getChildForRequest(inner, request))
-
-    def spawn(self, request: Request, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """
-        Run what waits: cancelled when the client leaves, a 500 on error, the connection dropped if headers had left.
-        """
-        return request.spawn(coroutine)
+        """Answer, or have another resource answer."""
+        raise Declined
 
     def render(self, request: Request) -> int:
         if not isinstance(request, Request):
@@ -55,7 +35,46 @@ class Wrapper:
         return NOT_DONE_YET
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
-        raise TypeError("a wrapper is a leaf: it has no children")
+        raise TypeError(f"{type(self).__name__} is a leaf: it has no children")
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        raise TypeError(f"{type(self).__name__} is a leaf: it takes no children")
+
+
+def pass_to(resource: IResource) -> Callable[[Request], None]:
+    """What lets a resource answer a request; decided once, so that a stack of leaves costs a call for each."""
+    if isinstance(resource, Leaf):
+        return resource.handle
+
+    def render(request: Request) -> None:
+        request.render(resource if resource.isLeaf else getChildForRequest(resource, request))
+
+    return render
+
+
+class Wrapper(Leaf):
+    """
+    A leaf in front of a resource.
+
+    A subclass overrides :meth:`handle`, which answers or calls ``forward`` once.
+
+    :param inner: the resource that stands behind.
+    :ivar forward: lets the resource inside answer a request.
+    """
+
+    def __init__(self, inner: IResource) -> None:
+        self.inner = inner
+        self.forward: Callable[[Request], None] = pass_to(inner)
+
+    def handle(self, request: Request) -> None:
+        """Answer, or ``forward``, or :meth:`spawn` what does."""
+        self.forward(request)
+
+    def spawn(self, request: Request, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """
+        Run what waits: cancelled when the client leaves, a 500 on error, the connection dropped if headers had left.
+        """
+        return request.spawn(coroutine)
 
     def putChild(self, path: bytes, child: IResource) -> None:
         self.inner.putChild(path, child)

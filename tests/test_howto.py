@@ -140,9 +140,9 @@ def run_program(name, monkeypatch):
     """Run a program as far as ``reactor.run()``; the factory that listens."""
     fake = MemoryReactorClock()
     fake.run = lambda: None
-    monkeypatch.setattr(twisted.internet, "reactor", fake)
-    runpy.run_path(name)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(twisted.internet, "reactor", fake)
+        runpy.run_path(name)
     [(port, factory, *_)] = fake.tcpServers
     assert port == 8080
     return factory
@@ -152,8 +152,8 @@ def load_sites(name):
     """The sites that a .tac listens with."""
     found = []
     for service in IServiceCollection(loadApplication(name, "python")):
-        if hasattr(service, "site"):
-            found.append(service.site)
+        if hasattr(service, "tree"):
+            found.append(Site(service.tree.root))
         else:
             found.append(service.factory if hasattr(service, "factory") else service.args[1])
     return found
@@ -254,23 +254,30 @@ async def test_not_wanted(failures):
     assert failures == []
 
 
-@pytest.mark.parametrize("name", ["wsgi.tac", "pool.tac"])
 @pytest_twisted.ensureDeferred
-async def test_wsgi(name, monkeypatch):
-    """An application answers, in mixweb's threads or in one's own."""
-    monkeypatch.setattr(reactor, "callWhenRunning", lambda start: start())
-    ends = []
-    monkeypatch.setattr(reactor, "addSystemEventTrigger", lambda phase, event, stop: ends.append(stop))
-    application = loadApplication(name, "python")
-    [service] = IServiceCollection(application)
-    tree = getattr(service, "tree", None)
-    if tree is not None:
-        tree.services.startService()
-        ends.append(tree.services.stopService)
-    site = service.site if tree is not None else service.factory
-    assert (await ask(site, "/")).text == "Hello World!"
-    for end in ends:
-        await end() if tree is not None else end()
+async def test_wsgi():
+    """An application answers in mixweb's threads."""
+    [service] = IServiceCollection(loadApplication("wsgi.tac", "python"))
+    service.tree.services.startService()
+    try:
+        assert (await ask(Site(service.tree.root), "/")).text == "Hello World!"
+    finally:
+        await service.tree.services.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_wsgi_of_twisted(monkeypatch):
+    """An application answers in Twisted's resource, in threads of one's own."""
+    starts, ends = [], []
+    with monkeypatch.context() as patch:
+        patch.setattr(reactor, "callWhenRunning", starts.append)
+        patch.setattr(reactor, "addSystemEventTrigger", lambda phase, event, stop: ends.append(stop))
+        [site] = load_sites("pool.tac")
+    starts[0]()
+    try:
+        assert (await ask(site, "/")).text == "Hello World!"
+    finally:
+        ends[0]()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -300,7 +307,9 @@ def test_options_of_twistd_web():
     parser = Parser()
     own = {name for name in parser.options}
     options = Options()
-    theirs = {name.replace("_", "-") for name in [*options.longOpt, *options.synonyms] if len(name) > 1 and "_" not in name}
+    theirs = {
+        name.replace("_", "-") for name in [*options.longOpt, *options.synonyms] if len(name) > 1 and "_" not in name
+    }
     theirs = {name.rstrip("=") for name in theirs if len(name.rstrip("=")) > 1}
     assert theirs - own == set()
     assert theirs - named <= {"version", "help"}

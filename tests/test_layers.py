@@ -12,14 +12,14 @@ ROOT = Path(__file__).parent.parent / "mixweb"
 #: Each layer may import those behind it, and itself.
 LAYERS = [
     {"cli", "tap", "__main__"},
-    {"explain", "init"},
-    {"server", "terminal"},
+    {"explain", "init", "worker"},
+    {"server", "serving", "terminal"},
     {"commandline", "dump"},
     {"config", "convert", "_toml_lines"},
     {"assemble"},
     {"registry"},
     {"features"},
-    {"testing", "wrapper", "vhost", "interfaces", "placeholders", "colours", "scripts", "shared", "headerlines", "mounted", "imports", "bodylength", "_published"},
+    {"testing", "wrapper", "stores", "compat", "posted", "vhost", "interfaces", "placeholders", "colours", "scripts", "shared", "headerlines", "mounted", "imports", "bodylength", "_published", "breakage"},
     {"plan"},
     {"feature"},
     {"engine"},

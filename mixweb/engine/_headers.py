@@ -114,13 +114,15 @@ def _status_line(code: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b" % (code, reason)
 
 
+@lru_cache(maxsize=256)
+def _head_format(parts: int) -> bytes:
+    return b"%b\r\n" + b"%b: %b\r\n" * (parts // 2) + b"\r\n"
+
+
 def format_head(code: int, reason: bytes, headers: Headers) -> bytes:
     """The head of an answer as it is sent. The version is always the one this server has (RFC 9110, 6.2)."""
-    lines = [_status_line(code, reason)]
+    parts = [_status_line(code, reason)]
     for name, values in headers._rawHeaders.items():
-        if len(values) == 1:
-            lines.append(b"%b: %b" % (name, values[0]))
-        else:
-            lines += [b"%b: %b" % (name, value) for value in values]
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+        for value in values:
+            parts += (name, value)
+    return _head_format(len(parts)) % tuple(parts)

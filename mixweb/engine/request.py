@@ -649,7 +649,9 @@ class Request(server.Request):
     def _log_once(self) -> None:
         if not self._logged:
             self._logged = True
-            self.channel.site.log(self)
+            site = self.channel.site
+            if site.observers:
+                site.log(self)
 
     def _cleanup(self) -> None:
         if self.producer:

@@ -176,7 +176,7 @@ def test_make_run_hosts(twistd, curl):
         "SHOP.localhost.",
         f"shop.localhost:{server.port}",
     ):
-        line, fields, body = title(name)
+        _, fields, body = title(name)
         assert "The shop is open" in body, name
         assert "X-Shop: open" in fields
     assert title("shop.localhost", "/health")[2] == "ok\n"

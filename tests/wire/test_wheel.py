@@ -37,7 +37,7 @@ def test_installed(wheel, tmp_path, start, curl, run):
     venv.create(target, with_pip=False, symlinks=True)
     packages = next((target / "lib").iterdir()) / "site-packages"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed", "--prefix", str(target), str(wheel)],
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--ignore-installed", "--prefix", str(target), str(wheel)],
         check=True, capture_output=True, env=environment(),
     )  # fmt: skip
     # What mixweb depends on is taken from here: downloading it again would prove nothing about the wheel.
