@@ -45,6 +45,7 @@ class VirtualHosts(Leaf, NameVirtualHost):
     :param default: answers to every other name; 404 when ``None``.
     """
 
+    isLeaf: Any = True  # Twisted declares a number
     default: Any  # an IResource or None; Twisted declares None
 
     def __init__(self, default: IResource | None = None) -> None:

@@ -21,7 +21,6 @@ from mixweb.engine.timeouts import CHECK_INTERVAL, DEFAULT_TIMEOUTS, Timeouts
 #: What a refused client may still send before the connection is dropped, in bytes.
 LINGER_BYTES = 64 * 1024 * 1024
 
-
 #: To copy a body of fewer bytes behind its head costs less than a second write.
 ONE_WRITE_BYTES = 64 * 1024
 
@@ -166,8 +165,7 @@ class Channel(HTTPChannel):
         self._waitingForTransport = False
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
-        if not self._handlingRequest:
-            self._read_on()
+        self._read_on()
 
     # Requests
 
@@ -304,7 +302,6 @@ class Channel(HTTPChannel):
 
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
         self._upgraded = True
-        self.site.channels.discard(self)
         rest = self._parser.take_rest()
         self._stop_regulating()
         super()._protocolUpgradeForWebsockets(protocol)
@@ -339,17 +336,24 @@ class Channel(HTTPChannel):
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
         """Send the head of an answer."""
         if isinstance(headers, Headers):
+            self._announce_close(headers)
             self.transport.write(format_head(int(code), reason, headers))
         else:
             super().writeHeaders(b"HTTP/1.1", code, reason, headers)
 
     def writeAnswer(self, code: int, reason: bytes, headers: Headers, body: bytes) -> None:
         """Send a whole answer: head and body in one write while the body is small."""
+        self._announce_close(headers)
         head = format_head(code, reason, headers)
         if len(body) < ONE_WRITE_BYTES:
             self.transport.write(head + body)
         else:
             self.transport.writeSequence([head, body])
+
+    def _announce_close(self, headers: Headers) -> None:
+        if not self._handlingRequest:
+            # The body is not complete yet, and the rest of it will not be read.
+            headers.setRawHeaders(b"Connection", [b"close"])
 
     def getPeer(self) -> Any:
         """The client's address."""
@@ -369,7 +373,7 @@ class Channel(HTTPChannel):
         """Close the connection after the request that is open, or else after the next one, or soon when none comes."""
         self._draining = True
         self.persistent = False
-        if self.requests and not self.requests[0].startedWriting:
+        if self.requests:
             self.requests[0].responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def loseConnection(self) -> None:
@@ -438,6 +442,8 @@ class Channel(HTTPChannel):
 
     def _describe(self) -> tuple[object, ...]:
         """What the connection is busy with. As long as it is the same, nothing has moved."""
+        if self._upgraded:
+            return ("upgraded",)
         if self._closing:
             return "closing", *self._sent()
         if self._ended:

@@ -141,8 +141,7 @@ class Parser:
         """Forget what is only kept to make the next request cheaper to read."""
         self._head = None
         self._repeats = False
-        if self.line is None:
-            self._line_raw = b""
+        self._line_raw = b""
 
     def next_event(self) -> Event | None:
         """

@@ -25,6 +25,7 @@ class Http2Channel(H2Connection):
     requestFactory: Any
     callLater: Any
     _draining = False
+    _idle_looks = 0
 
     @property
     def requests(self) -> list[Any]:
@@ -39,7 +40,17 @@ class Http2Channel(H2Connection):
         super().connectionLost(reason, _cancelTimeouts)
 
     def check_timeouts(self, now: float) -> None:
-        """Nothing: Twisted's connection keeps its own time."""
+        """
+        Close a drained connection that the client has left open. Other times are kept by Twisted's connection.
+
+        Closed at once, with the client's window updates unread, the kernel would reset it and cut the last answer off.
+        """
+        if not self._draining or self.streams or self.transport.dataBuffer or self.transport._tempDataLen:
+            self._idle_looks = 0
+            return
+        self._idle_looks += 1
+        if self._idle_looks > 1:
+            self.transport.loseConnection()
 
     def pauseProducing(self) -> None:
         # A transport may say so again while it is blocked; to wait anew would forget who waits already.
@@ -47,10 +58,9 @@ class Http2Channel(H2Connection):
             super().pauseProducing()
 
     def drain(self) -> None:
-        """Take no more streams (RFC 9113, 6.8) and close when the answers under way are complete."""
+        """Take no more streams (RFC 9113, 6.8) and close when the answers under way have been sent."""
         self._draining = True
         self.transport.write(GoAwayFrame(0, last_stream_id=self.conn.highest_inbound_stream_id).serialize())
-        self._close_when_done()
 
     def abortConnection(self) -> None:
         """Drop the connection, with what has not been sent."""
@@ -61,11 +71,3 @@ class Http2Channel(H2Connection):
             self.conn.reset_stream(event.stream_id, 7)
         else:
             super()._requestReceived(event)
-
-    def _requestDone(self, streamID: int) -> None:
-        super()._requestDone(streamID)
-        self._close_when_done()
-
-    def _close_when_done(self) -> None:
-        if self._draining and not self.streams:
-            self.transport.loseConnection()

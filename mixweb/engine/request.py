@@ -174,10 +174,10 @@ class Request(server.Request):
     _received_bytes = 0
 
     args = Lazy["dict[bytes, list[bytes]]"](lambda self: self._parse_args())
-    client = Lazy[Any](lambda self: self.channel.getPeer())
+    client = Lazy[Any](lambda self: (self.channel or self._left_channel).getPeer())
     content = Lazy["BinaryIO"](lambda self: BytesIO())
     cookies = Lazy["list[bytes]"](lambda self: [])
-    host = Lazy[Any](lambda self: self.channel.getHost())
+    host = Lazy[Any](lambda self: (self.channel or self._left_channel).getHost())
     sitepath = Lazy["list[bytes]"](lambda self: [])
     notifications = Lazy["list[Deferred[None]]"](lambda self: [])
     received_cookies = Lazy["dict[bytes, bytes]"](lambda self: self._parse_cookies())
@@ -186,6 +186,7 @@ class Request(server.Request):
     _filters = Lazy["list[BodyFilter]"](lambda self: [])
 
     queued = False
+    _left_channel: Any = None
     _hooks: list[Callable[[Request], None]] | None = None
 
     def __init__(self, channel: Any, queued: bool = False) -> None:
@@ -467,7 +468,8 @@ class Request(server.Request):
     def complete(self, body: bytes) -> None:
         """Answer with a whole body and finish."""
         headers = self.responseHeaders
-        headers.put(b"Content-Length", b"%d" % len(body))
+        if body or not self._is_head or not headers.has(b"Content-Length"):
+            headers.put(b"Content-Length", b"%d" % len(body))
         self._prepare(headers)
         if self._is_head or self.code in _BODILESS:
             if not self._is_head or self._filtered:
@@ -658,6 +660,7 @@ class Request(server.Request):
             self._log.error("a producer was not unregistered for {uri}", uri=self.uri)
             self.unregisterProducer()
         channel, self.channel = self.channel, None
+        self._left_channel = channel
         channel.requestDone(self)
         self._release()
         if "notifications" in self.__dict__:
@@ -670,7 +673,7 @@ class Request(server.Request):
         if self.method != http.Request.method:
             self._log_once()
         self._disconnected = True
-        self.channel = None
+        self._left_channel, self.channel = self.channel, None
         self._release()
         waiting, self.notifications = self.notifications, []
         for notification in waiting:
@@ -704,7 +707,7 @@ class Request(server.Request):
         self.content.seek(0)
         return {
             "method": self.method,
-            "uri": self.uri,
+            "uri": self.target,
             "path": self.path,
             "clientproto": self.clientproto,
             "prepath": list(self.prepath),

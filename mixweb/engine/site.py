@@ -30,13 +30,14 @@ class Site(server.Site):
     :param max_body_bytes: of a request; a longer one is refused with 413 while it arrives.
     :ivar observers: called with each request when its answer is complete or its client has left.
     :ivar channels: the open connections; each adds itself when it is made and removes itself when it is lost. A channel
-        has ``drain()``: close at once when idle, else after the answer under way, which says ``Connection: close``.
+        has ``drain()``: close after the answer under way, or the next one, which says ``Connection: close``, or soon.
     :ivar draining: whether no further request is to be taken on any connection.
     """
 
     requestFactory: Any = Request
     _log = Logger()
     _sweep: LoopingCall | None = None
+    _closed = False
 
     def __init__(
         self,
@@ -51,23 +52,27 @@ class Site(server.Site):
         self.observers: list[Callable[[Request], None]] = []
         self.channels: set[Any] = set()
         self.draining = False
+        self._call_later = self.reactor.callLater
 
     def startFactory(self) -> None:
         """Begin to look after slow clients."""
-        self._sweep = LoopingCall(self._check_timeouts)
-        self._sweep.clock = self.reactor
-        self._sweep.start(CHECK_INTERVAL, now=False)
+        self._closed = False
+        if self._sweep is None:
+            self._sweep = LoopingCall(self._check_timeouts)
+            self._sweep.clock = self.reactor
+            self._sweep.start(CHECK_INTERVAL, now=False)
 
     def stopFactory(self) -> None:
-        """The last port was closed; the connections that are left are looked after by nobody but who drains them."""
-        if self._sweep is not None and not self.channels:
-            self._sweep.stop()
-            self._sweep = None
+        """The last port was closed; connections that are left are looked after to their end."""
+        self._closed = True
 
     def _check_timeouts(self) -> None:
         now = self.reactor.seconds()
         for channel in list(self.channels):
             channel.check_timeouts(now)
+        if self._closed and not self.channels and self._sweep is not None:
+            self._sweep.stop()
+            self._sweep = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """The channel of a new connection."""
@@ -75,7 +80,7 @@ class Site(server.Site):
         channel.site = channel.factory = self
         channel.requestFactory = self.requestFactory
         channel.timeOut = self.timeOut
-        channel.callLater = self.reactor.callLater
+        channel.callLater = self._call_later
         return channel
 
     def getResourceFor(self, request: Request) -> IResource:

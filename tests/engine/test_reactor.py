@@ -12,6 +12,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionFdescWentAway, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
 
 from mixweb.engine.reactor import MixwebReactor
 from mixweb.engine.transports import Port
@@ -26,7 +27,8 @@ def loop():
     yield reactor
     reactor.removeAll()
     reactor._poller.close()
-    reactor.waker.i, reactor.waker.o = map(os.close, (reactor.waker.i, reactor.waker.o))
+    for descriptor in (reactor.waker.i, reactor.waker.o):
+        os.close(descriptor)
 
 
 @pytest.fixture
@@ -96,20 +98,13 @@ class Served:
     def close(self):
         for client in self.clients:
             client.close()
-        self.port.connectionLost(None)
+        self.port.connectionLost(_gone)
         for made in self.factory.made:
             if made.lost is None:
                 made.transport.connectionLost(_gone)
 
 
-class _Gone:
-    type = ConnectionLost
-
-    def check(self, *types):
-        return None
-
-
-_gone = _Gone()
+_gone = Failure(ConnectionLost())
 
 
 def received(client):

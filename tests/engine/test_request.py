@@ -338,3 +338,30 @@ def test_cookies_and_sessions():
     assert found["Set-Cookie"].endswith("; HttpOnly; SameSite=Lax")
     for session in list(site.sessions.values()):
         session.expire()
+
+
+def test_head_keeps_a_length():
+    """A resource that knows the length of what it does not send says so to a HEAD."""
+
+    class Known(Resource):
+        isLeaf = True
+
+        def render_HEAD(self, request):
+            request.setHeader(b"Content-Length", b"1234")
+            return b""
+
+    assert SiteAgent(Known()).request("HEAD", "/")["Content-Length"] == "1234"
+
+
+def test_addresses_after_the_end():
+    """The client's address is still known when the answer is out, and when the client has left."""
+    seen = []
+
+    def answer(request):
+        request.notifyFinish().addBoth(lambda _: seen.append((request.getClientAddress().host, request.getHost().port)))
+        return b"" if request.args else Deferred()
+
+    agent = SiteAgent(Call(answer), peer="192.0.2.1")
+    agent.get("/?now=1")
+    agent.open().disconnect()
+    assert seen == [("192.0.2.1", 8080)] * 2
