@@ -40,7 +40,9 @@ def expected(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(annotation))
     if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(expected(choice) for choice in get_args(annotation) if choice is not type(None))
+        return " or ".join(
+            expected(choice) for choice in get_args(annotation) if choice in _WORDS or get_origin(choice)
+        )
     return _WORDS.get(annotation, str(annotation))
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeGuard
-from urllib.parse import quote
 
 from twisted.web.http import MOVED_PERMANENTLY
 from twisted.web.pages import notFound
@@ -14,7 +13,7 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from mixweb.engine.errors import Declined, error_of
+from mixweb.engine.errors import TWISTED_PAGES, Declined, error_of
 from mixweb.engine.request import Request
 
 #: What Twisted's resources say of a child that they do not have.
@@ -45,12 +44,12 @@ def redirect_to_directory(request: Request) -> bytes:
 
     :returns: what ``render`` is to return.
     """
-    name = request.prepath[-1] if request.prepath else b""
+    path, question, query = request.uri.partition(b"?")
+    name = path.rpartition(b"/")[2]
     if not name:
         return decline(request)
-    query = request.target.partition(b"?")[1:]
     request.setResponseCode(MOVED_PERMANENTLY)
-    request.setHeader(b"Location", b"./" + quote(name, safe="").encode("ascii") + b"/" + b"".join(query))
+    request.setHeader(b"Location", b"./" + name + b"/" + question + query)
     return b""
 
 
@@ -74,7 +73,7 @@ class MountedResource:
         own = request.postpath in ([], [b""])
         root = self.find()
         page: IResource = getChildForRequest(root, request)
-        if error_of(page) == _NO_CHILD:
+        if isinstance(page, TWISTED_PAGES) and error_of(page) == _NO_CHILD:
             if own and page is not root:
                 page = root
             elif isinstance(request, Request):

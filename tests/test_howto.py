@@ -305,7 +305,7 @@ def test_options_of_twistd_web():
 
     named = option_names(PAGE)
     parser = Parser()
-    own = {name for name in parser.options}
+    own = set(parser.options)
     options = Options()
     theirs = {
         name.replace("_", "-") for name in [*options.longOpt, *options.synonyms] if len(name) > 1 and "_" not in name

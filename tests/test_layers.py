@@ -19,7 +19,7 @@ LAYERS = [
     {"assemble"},
     {"registry"},
     {"features"},
-    {"testing", "wrapper", "stores", "compat", "posted", "vhost", "interfaces", "placeholders", "colours", "scripts", "shared", "headerlines", "mounted", "imports", "bodylength", "_published", "breakage"},
+    {"testing", "wrapper", "stores", "compat", "posted", "vhost", "interfaces", "placeholders", "colours", "scripts", "shared", "headerlines", "mounted", "imports", "bodylength", "breakage"},
     {"plan"},
     {"feature"},
     {"engine"},

@@ -23,12 +23,12 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Site as StockSite
 from zope.interface import implementer
 
-from mixweb._published import cookie_arguments
 from mixweb.assemble import Mounts
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.site import Site
 from mixweb.interfaces import IClientAddress
 from mixweb.shared import RemoteSite, personal_factory
+from mixweb.shared._published import cookie_arguments
 from mixweb.testing import SiteAgent
 from mixweb.wrapper import Wrapper
 

@@ -172,6 +172,7 @@ class Request(server.Request):
     _refused = False
     _logged = False
     _received_bytes = 0
+    _declared: int | None = None
 
     args = Lazy["dict[bytes, list[bytes]]"](lambda self: self._parse_args())
     client = Lazy[Any](lambda self: (self.channel or self._left_channel).getPeer())
@@ -524,10 +525,14 @@ class Request(server.Request):
             self._send(data)
         if self._chunked:
             self.channel.write(b"0\r\n\r\n")
-        self._end()
+        if self._declared is not None and self.sentLength < self._declared:
+            self._log.error("{uri}: the body is shorter than its Content-Length; connection dropped", uri=self.uri)
+            self.abort()
+        else:
+            self._end()
 
     def _finish_unwritten(self) -> None:
-        if self._is_head and self.responseHeaders.hasHeader(b"Content-Length"):
+        if self._is_head:
             self._begin_body()
             self._end()
         else:
@@ -628,13 +633,26 @@ class Request(server.Request):
         self._prepare(headers)
         if self._filtered or self.code == 204 or self.code < 200:
             headers.removeHeader(b"Content-Length")
-        framed = self._is_head or self.code in _BODILESS or headers.has(b"Content-Length")
+        bodiless = self._is_head or self.code in _BODILESS
+        self._declared = None if bodiless else self._declared_length(headers)
+        framed = bodiless or self._declared is not None
         if self.clientproto == b"HTTP/1.1" and not framed:
             headers.put(b"Transfer-Encoding", b"chunked")
             self._chunked = True
         self.channel.writeHeaders(self.clientproto, b"%d" % self.code, self.code_message, headers)
 
+    def _declared_length(self, headers: ResponseFields) -> int | None:
+        """What ``Content-Length`` promises; taken away when it is not one number (RFC 9110, 8.6)."""
+        values = headers.getRawHeaders(b"Content-Length") or [b""]
+        if len(values) == 1 and values[0].isdigit():
+            return int(values[0])
+        headers.removeHeader(b"Content-Length")
+        return None
+
     def _send(self, data: bytes) -> None:
+        if self._declared is not None and self.sentLength + len(data) > self._declared:
+            self._log.error("{uri}: the body is longer than its Content-Length; the rest is not sent", uri=self.uri)
+            data = data[: self._declared - self.sentLength]
         if not data:
             return
         self.sentLength += len(data)

@@ -365,3 +365,33 @@ def test_addresses_after_the_end():
     agent.get("/?now=1")
     agent.open().disconnect()
     assert seen == [("192.0.2.1", 8080)] * 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "pieces", "received", "aborted"),
+    [
+        (b"5", [b"abc", b"de"], b"abcde", False),
+        (b"5", [b"abc", b"def", b"g"], b"abcde", False),
+        (b"5", [b"abc"], b"abc", True),
+        (b"five", [b"abc"], b"3\r\nabc\r\n0\r\n\r\n", False),
+    ],
+)
+def test_declared_length(declared, pieces, received, aborted):
+    """An answer is held to the length it declares: what is longer is cut off, what is shorter drops the connection."""
+
+    def answer(request):
+        request.setHeader(b"Content-Length", declared)
+        for piece in pieces:
+            request.write(piece)
+        request.finish()
+        return NOT_DONE_YET
+
+    exchange = SiteAgent(Call(answer)).open()
+    assert exchange.received.partition(b"\r\n\r\n")[2] == received
+    assert exchange.transport.aborted is aborted
+
+
+def test_head_of_unknown_length():
+    """A HEAD that is finished with nothing written names no length that nobody knows."""
+    found = SiteAgent(Call(lambda request: request.finish() or NOT_DONE_YET)).request("HEAD", "/")
+    assert (found.status, found["Content-Length"], found["Transfer-Encoding"]) == (200, None, None)
