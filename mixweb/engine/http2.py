@@ -4,12 +4,15 @@ HTTP/2 by Twisted's framing, with our requests: it says goodbye before it closes
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
+from priority import TooManyStreamsError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web._http2 import H2Connection
+from twisted.web._http2 import H2Connection, H2Stream
 
 
 class Http2Channel(H2Connection):
@@ -26,6 +29,10 @@ class Http2Channel(H2Connection):
     callLater: Any
     _draining = False
     _idle_looks = 0
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self._closed_windows: set[int] = set()
 
     @property
     def requests(self) -> list[Any]:
@@ -68,6 +75,50 @@ class Http2Channel(H2Connection):
 
     def _requestReceived(self, event: Any) -> None:
         if self._draining:
-            self.conn.reset_stream(event.stream_id, 7)
-        else:
-            super()._requestReceived(event)
+            self.conn.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        super()._requestReceived(event)
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.flowControlBlocked = partial(self._wait_for_window, stream)
+
+    def _wait_for_window(self, stream: Any) -> None:
+        """Twisted's sending loop would go round and round for a stream whose window is closed."""
+        H2Stream.flowControlBlocked(stream)
+        if self.conn.local_flow_control_window(stream.streamID) <= 0:
+            self.priority.block(stream.streamID)
+            self._closed_windows.add(stream.streamID)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            super().dataReceived(data)
+        except TooManyStreamsError:
+            self.conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._terminate(Failure())
+        if self._closed_windows:
+            self._resume_streams()
+
+    def _is_open(self, stream_id: int) -> bool:
+        """Whether an answer may still be sent: a client can take a request back in the packet that brought it."""
+        stream = self.conn.streams.get(stream_id)
+        return stream is not None and not stream.closed
+
+    def _requestEnded(self, event: Any) -> None:
+        if self._is_open(event.stream_id):
+            super()._requestEnded(event)
+
+    def abortRequest(self, streamID: int) -> None:
+        if self._is_open(streamID):
+            super().abortRequest(streamID)
+
+    def _resume_streams(self) -> None:
+        """Send on where the client has opened a window, by an update or by a setting."""
+        for stream_id in list(self._closed_windows):
+            if stream_id not in self.streams:
+                self._closed_windows.discard(stream_id)
+            elif self.conn.local_flow_control_window(stream_id) > 0:
+                self._closed_windows.discard(stream_id)
+                self.priority.unblock(stream_id)
+        waiting, self._sendingDeferred = self._sendingDeferred, None
+        if waiting is not None:
+            waiting.callback(None)
