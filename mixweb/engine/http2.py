@@ -9,7 +9,7 @@ from typing import Any
 
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
-from priority import TooManyStreamsError
+from priority import TooManyStreamsError  # type: ignore[import-untyped]
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream

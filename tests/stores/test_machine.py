@@ -5,6 +5,7 @@ Stores against a model: whatever is done in whatever order, they answer as a dic
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -54,13 +55,12 @@ class Machine(RuleBasedStateMachine):
     def put(self, key, value, ttl, if_version):
         found = self.current(key)
         version = 0 if found is None else found[1]
-        try:
-            new = self.loop.wait(self.store.put(key, value, ttl, if_version))
-        except Conflict as conflict:
-            assert if_version is not None
-            assert if_version != version == conflict.version
+        if if_version not in (None, version):
+            with pytest.raises(Conflict) as caught:
+                self.loop.wait(self.store.put(key, value, ttl, if_version))
+            assert caught.value.version == version
             return version
-        assert if_version in (None, version)
+        new = self.loop.wait(self.store.put(key, value, ttl, if_version))
         assert new > self.highest
         self.highest = new
         self.model[key] = (value, new, self.end(ttl))

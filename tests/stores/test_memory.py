@@ -34,7 +34,8 @@ def test_full(store, wait):
     assert wait(store.put(b"0", b"y" * 109))
     wait(store.delete(b"1"))
     assert wait(store.hit(b"b", 1, 10)).allowed is True
-    assert wait(store.put(b"1", b"x" * 108))
+    with pytest.raises(StoreFull):
+        wait(store.put(b"1", b"x"))
 
 
 def test_time_makes_room(store, loop, wait):
