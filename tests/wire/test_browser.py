@@ -3,7 +3,6 @@ A real browser: Debian's Chromium without a screen.
 """
 
 import json
-import re
 import struct
 
 from tests.wire.conftest import ROOT
@@ -51,7 +50,7 @@ def test_seeking(twistd, browser, tmp_path):
     window.open(f"{server.url}/player.html")
     said = json.loads(window.wait("document.getElementById('said').textContent.startsWith('{') && said.textContent"))
     assert said == {"duration": SECONDS, "at": 108, "error": None}
-    assert re.search(r'"GET /tone.wav HTTP/1.1" 206 ', server.output)
+    server.wait_for(r'"GET /tone.wav HTTP/1.1" 206 ')
     assert [line for line in window.console() if "favicon" not in line] == []
 
 
