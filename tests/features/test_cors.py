@@ -78,6 +78,9 @@ def preflight(client, origin, method="POST", headers="content-type", target="/",
         ([A], "https://A.example", None),
         ([A], "https://a.example/", None),
         ([A, B], B, B),
+        ([f"{A}, {B}"], B, B),
+        ([f"{A} {B}\n", "null"], "null", "null"),
+        ([f"{A} {B}"], f"{A} {B}", None),
         (["HTTPS://A.Example:443"], A, A),
         (["http://a.example:80"], "http://a.example", "http://a.example"),
         (["https://a.example:80"], "https://a.example:80", "https://a.example:80"),
@@ -411,7 +414,8 @@ def test_paths(method):
         (["a.example"], {}, "origins: 'a.example' is not an origin; did you mean https://a.example"),
         ([A + "/"], {}, "origins: .* it ends with the host and port, https://a.example"),
         ([A + "/api"], {}, "it ends with the host and port, https://a.example"),
-        ([f"{A},{B}"], {}, "give each one by itself"),
+        ([","], {}, "origins: name at least one"),
+        ([f"{A} *"], {"credentials": True}, "unsafe"),
         (["https://a.*.example"], {}, "a wildcard stands for"),
         (["https://*"], {}, "a wildcard stands for"),
         (["https://user@a.example"], {}, "is not an origin"),
@@ -444,6 +448,13 @@ def test_warnings(settings, warnings):
     said_at_start = []
     build(Cors([A], **settings), Call(), make_context(warn=said_at_start.append))
     assert [text.rpartition("(")[2].rstrip(")") for text in said_at_start] == warnings
+
+
+def test_twice():
+    """Two of them for the same paths are one mistake: the first would decide alone."""
+    inner = build(Cors([A]), Call(), make_context())
+    with pytest.raises(ValueError, match="cors is there twice: name all origins in one"):
+        build(Cors([B]), inner, make_context())
 
 
 def test_stage():
