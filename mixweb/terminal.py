@@ -13,7 +13,7 @@ from typing import TextIO
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-from mixweb.colours import paint
+from mixweb.kit.colours import paint
 
 
 def complain(message: str) -> None:

@@ -244,7 +244,8 @@ def test_document(tmp_path, monkeypatch):
         (
             '[echo]\n\n[goto]\nat = "/echo/"',
             [
-                'site.toml:3: goto and echo (site.toml:1) both claim /echo on host default; mount one of them elsewhere (at = "/PATH")'
+                "site.toml:3: goto and echo (site.toml:1) both claim /echo on host default;"
+                ' mount one of them elsewhere (at = "/PATH")'
             ],
         ),
         (

@@ -19,11 +19,13 @@ LAYERS = [
     {"assemble"},
     {"registry"},
     {"features"},
-    {"testing", "wrapper", "stores", "compat", "posted", "vhost", "interfaces", "placeholders", "colours", "scripts", "shared", "headerlines", "mounted", "imports", "bodylength", "breakage"},
+    {"testing", "shared"},
+    {"kit"},
+    {"wrapper", "vhost", "interfaces", "stores"},
     {"plan"},
     {"feature"},
     {"engine"},
-    {"paths", "rules", "_version"},
+    {"paths", "_version"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)

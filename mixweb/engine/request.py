@@ -19,9 +19,9 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.spread.pb import ViewPoint
 from twisted.web import http, server
+from twisted.web.error import UnsupportedMethod
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
-from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import EncodingResourceWrapper, IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
@@ -174,17 +174,17 @@ class Request(server.Request):
     _received_bytes = 0
     _declared: int | None = None
 
-    args = Lazy["dict[bytes, list[bytes]]"](lambda self: self._parse_args())
+    args = Lazy[dict[bytes, list[bytes]]](lambda self: self._parse_args())
     client = Lazy[Any](lambda self: (self.channel or self._left_channel).getPeer())
-    content = Lazy["BinaryIO"](lambda self: BytesIO())
-    cookies = Lazy["list[bytes]"](lambda self: [])
+    content = Lazy[BinaryIO](lambda self: BytesIO())
+    cookies = Lazy[list[bytes]](lambda self: [])
     host = Lazy[Any](lambda self: (self.channel or self._left_channel).getHost())
-    sitepath = Lazy["list[bytes]"](lambda self: [])
-    notifications = Lazy["list[Deferred[None]]"](lambda self: [])
-    received_cookies = Lazy["dict[bytes, bytes]"](lambda self: self._parse_cookies())
+    sitepath = Lazy[list[bytes]](lambda self: [])
+    notifications = Lazy[list[Deferred[None]]](lambda self: [])
+    received_cookies = Lazy[dict[bytes, bytes]](lambda self: self._parse_cookies())
     requestHeaders = Lazy[Headers](lambda self: Headers())
-    _adapterCache = Lazy["dict[object, object]"](lambda self: {})
-    _filters = Lazy["list[BodyFilter]"](lambda self: [])
+    _adapterCache = Lazy[dict[object, object]](lambda self: {})
+    _filters = Lazy[list[BodyFilter]](lambda self: [])
 
     queued = False
     _left_channel: Any = None

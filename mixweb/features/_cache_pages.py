@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from twisted.internet.defer import DeferredLock
 
-from mixweb.posted import Page
+from mixweb.kit.posted import Page
 from mixweb.stores import Conflict, IStore, StoreUnavailable
 
 #: A page whose name does not get into the register is forgotten after this many seconds.

@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mixweb.bodylength import BodyLength, declared_length
 from mixweb.engine.request import Request
+from mixweb.kit.bodylength import BodyLength, declared_length
 
 Application: TypeAlias = Callable[..., Iterable[bytes]]
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType]

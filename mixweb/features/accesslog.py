@@ -13,7 +13,6 @@ from typing import IO
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
-from mixweb.colours import uses_colour
 from mixweb.engine.request import Request
 from mixweb.feature import Context, FilePath, Stage, Wrap, WrapperSettings, option
 from mixweb.features._accesslog_file import BySize, Daily, LineWriter, LogFile, Never, Rotation, Stream
@@ -26,6 +25,7 @@ from mixweb.features._accesslog_lines import (
     masking,
     severity_of,
 )
+from mixweb.kit.colours import uses_colour
 from mixweb.paths import PathMatcher
 
 FORMATS = ("auto", "combined", "json", "canister", "terminal")

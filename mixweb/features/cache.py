@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import Resource
 
-from mixweb.compat import HELP, Compat, check_compat, check_method, extra_arguments, missing_argument
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
 from mixweb.features._cache_pages import Limits, PageError, Pages
+from mixweb.kit.compat import HELP, Compat, check_compat, check_method, extra_arguments, missing_argument
+from mixweb.kit.posted import PageReader, answer_with, shielded
 from mixweb.paths import split_path
-from mixweb.posted import PageReader, answer_with, shielded
 from mixweb.stores import IStore, StoreFull, StoreService, StoreUnavailable, check_url, open_store
 
 MAX_BYTES = 2 * 1024 * 1024

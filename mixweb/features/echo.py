@@ -10,10 +10,10 @@ from typing import Any
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import Resource
 
-from mixweb.compat import HELP, Compat, check_compat, check_method, extra_arguments
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
-from mixweb.posted import PageReader, answer_with
+from mixweb.kit.compat import HELP, Compat, check_compat, check_method, extra_arguments
+from mixweb.kit.posted import PageReader, answer_with
 
 MAX_BYTES = 2 * 1024 * 1024
 

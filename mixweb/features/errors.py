@@ -18,7 +18,7 @@ from mixweb.engine.errors import reason_phrase
 from mixweb.engine.fields import preferred_type
 from mixweb.engine.request import Request
 from mixweb.feature import Context, FilePath, Stage, Wrap, WrapperSettings, existing_path, option
-from mixweb.placeholders import Template, escape_for
+from mixweb.kit.placeholders import Template, escape_for
 from mixweb.wrapper import Wrapper
 
 _STATUS = re.compile(r"[45](?:[0-9]{2}|xx)\Z")

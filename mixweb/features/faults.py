@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.resource import IResource
 
-from mixweb.breakage import FAULTS, Fault, break_answer
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
-from mixweb.headerlines import header_lines
+from mixweb.kit.breakage import FAULTS, Fault, break_answer
+from mixweb.kit.headerlines import header_lines
 from mixweb.wrapper import HTTPError, Wrapper
 
 _PREFIX = b"mix."

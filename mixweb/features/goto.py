@@ -14,11 +14,11 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import Resource
 
-from mixweb.compat import HELP, Compat, check_compat, check_method
 from mixweb.engine.authority import parse_authority
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
+from mixweb.kit.compat import HELP, Compat, check_compat, check_method
 from mixweb.paths import RawPrefixes, canonical
 
 METHODS = [b"DELETE", b"GET", b"PATCH", b"POST", b"PUT"]

@@ -14,7 +14,7 @@ from twisted.web.resource import IResource
 
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
-from mixweb.headerlines import FRAMING, check_name, header_lines
+from mixweb.kit.headerlines import FRAMING, check_name, header_lines
 from mixweb.wrapper import Wrapper
 
 _LINE = "'NAME: VALUE'"

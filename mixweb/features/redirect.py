@@ -15,8 +15,8 @@ from twisted.web.resource import IResource
 from mixweb.engine.authority import Authority, parse_authority
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
-from mixweb.placeholders import Template
-from mixweb.rules import (
+from mixweb.kit.placeholders import Template
+from mixweb.kit.rules import (
     capture_names,
     captures,
     clean_target,

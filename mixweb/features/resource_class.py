@@ -10,8 +10,8 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from mixweb.feature import Context, Mount, MountSettings, option
-from mixweb.imports import describe, import_name
-from mixweb.mounted import MountedResource, is_resource
+from mixweb.kit.imports import describe, import_name
+from mixweb.kit.mounted import MountedResource, is_resource
 
 
 @dataclass(frozen=True)

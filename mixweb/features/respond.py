@@ -19,9 +19,9 @@ from twisted.web.server import NOT_DONE_YET
 from mixweb.engine.fields import TOKEN
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
-from mixweb.headerlines import header_lines
 from mixweb.interfaces import IClientAddress
-from mixweb.placeholders import Getter, Template, escape_field, escape_for
+from mixweb.kit.headerlines import header_lines
+from mixweb.kit.placeholders import Getter, Template, escape_field, escape_for
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

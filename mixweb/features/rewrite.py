@@ -15,9 +15,9 @@ from twisted.web.server import Request as TwistedRequest
 
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
+from mixweb.kit.placeholders import Template
+from mixweb.kit.rules import capture_names, captures, clean_url, compile_pattern, path_text, quote_path, quote_text
 from mixweb.paths import canonical
-from mixweb.placeholders import Template
-from mixweb.rules import capture_names, captures, clean_url, compile_pattern, path_text, quote_path, quote_text
 from mixweb.wrapper import Wrapper
 
 #: What one rule makes of the text of a path: another one and a query to put before the request's.

@@ -13,8 +13,8 @@ from twisted.web.static import Registry
 
 from mixweb.engine.request import Request
 from mixweb.feature import Context, FilePath, Mount, MountSettings, existing_path, option
-from mixweb.mounted import MountedResource, decline, redirect_to_directory
-from mixweb.scripts import make_registry, run_script
+from mixweb.kit.mounted import MountedResource, decline, redirect_to_directory
+from mixweb.kit.scripts import make_registry, run_script
 
 _ENDING = b".rpy"
 

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
-from mixweb.mounted import redirect_to_directory
+from mixweb.kit.mounted import redirect_to_directory
 from mixweb.shared import RemoteSite
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
 from mixweb.features._wsgi_call import Application, Call
 from mixweb.features._wsgi_environ import make_environ
-from mixweb.imports import import_name
+from mixweb.kit.imports import import_name
 
 #: How long calls that are under way are waited for when the application stops, in seconds.
 STOP_SECONDS = 10

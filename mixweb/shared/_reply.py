@@ -16,9 +16,9 @@ from twisted.spread.banana import SIZE_LIMIT
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from mixweb.bodylength import BodyLength, declared_length
 from mixweb.engine.request import Request
 from mixweb.interfaces import IClientAddress
+from mixweb.kit.bodylength import BodyLength, declared_length
 
 _CONNECTION_FIELDS = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from mixweb.assemble import Assembler
 from mixweb.features._cache_pages import Limits, PageError, Pages
 from mixweb.features.cache import Cache, CacheResource, build
+from mixweb.kit.posted import Page
 from mixweb.plan import Host, Plan
-from mixweb.posted import Page
 from mixweb.stores import Conflict, Entry, StoreFull, StoreUnavailable
 from mixweb.stores.memory import MemoryStore
 from mixweb.testing import SiteAgent, make_context

@@ -12,10 +12,10 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import NoRangeStaticProducer
 
 from mixweb.assemble import Assembler
-from mixweb.breakage import break_answer
 from mixweb.engine.site import Site
 from mixweb.feature import Stage, Wrap
 from mixweb.features.faults import Faults, FaultsWrapper, build, split_query
+from mixweb.kit.breakage import break_answer
 from mixweb.plan import Host, Plan
 from mixweb.registry import Registry
 from mixweb.testing import SiteAgent, make_context

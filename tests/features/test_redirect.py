@@ -10,9 +10,9 @@ from mixweb.assemble import Assembler
 from mixweb.engine.authority import Authority
 from mixweb.features.redirect import Asked, Redirect, Redirects, RedirectWrapper
 from mixweb.features.respond import Respond
+from mixweb.kit.rules import path_text
 from mixweb.paths import RawPrefixes, canonical
 from mixweb.plan import Host, Plan
-from mixweb.rules import path_text
 from mixweb.testing import SiteAgent
 from mixweb.wrapper import Wrapper
 

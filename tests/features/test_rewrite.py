@@ -28,9 +28,13 @@ class Show(Resource):
 
     def render_GET(self, request):
         path = request.canonical_path
-        assert request.path + b"?" + request.target.partition(b"?")[2] == request.target or request.path == request.target
+        assert (
+            request.path + b"?" + request.target.partition(b"?")[2] == request.target or request.path == request.target
+        )
         assert (*request.prepath, *request.postpath) == path.segments
-        return b" ".join([request.target, *sorted(b"%s=%s" % (name, values[0]) for name, values in request.args.items())])
+        return b" ".join(
+            [request.target, *sorted(b"%s=%s" % (name, values[0]) for name, values in request.args.items())]
+        )
 
 
 def seen(settings, target):

@@ -17,7 +17,7 @@ from mixweb.features.files._asis import AsIs
 from mixweb.features.files._names import check_media_type
 from mixweb.features.files._processors import cgi_script
 from mixweb.features.files._resource import FilesResource
-from mixweb.scripts import make_registry
+from mixweb.kit.scripts import make_registry
 
 __all__ = ["FEATURE", "AsIs", "Files", "FilesResource", "build", "cgi_script"]
 

@@ -17,15 +17,15 @@ from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.features.files._names import extension, plain_extension
 from mixweb.features.files._walk import Opened
-from mixweb.mounted import is_resource
+from mixweb.kit.mounted import is_resource
 
 #: Makes the resource that answers for a file, from its path and the registry of the mount.
 Processor = Callable[[str, Registry], IResource]
 
 #: What runs the files that are scripts everywhere.
 SCRIPTS = {
-    "rpy": "mixweb.scripts.run_script",
-    "epy": "mixweb.scripts.PythonScript",
+    "rpy": "mixweb.kit.scripts.run_script",
+    "epy": "mixweb.kit.scripts.PythonScript",
     "asis": "mixweb.features.files.AsIs",
     "cgi": "mixweb.features.files.cgi_script",
 }

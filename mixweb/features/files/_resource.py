@@ -31,7 +31,7 @@ from mixweb.features.files._lookup import Lookup, Names, Redirect
 from mixweb.features.files._processors import SCRIPTS, Processors
 from mixweb.features.files._represent import Representer
 from mixweb.features.files._walk import Opened, Tree
-from mixweb.scripts import ScriptRegistry
+from mixweb.kit.scripts import ScriptRegistry
 
 if TYPE_CHECKING:
     from mixweb.features.files import Files

@@ -13,8 +13,8 @@ from twisted.web.http import datetimeToString
 from mixweb.engine.errors import HTTPError
 from mixweb.features.lab._call import ANY, Call, Endpoint, json_text, whole
 from mixweb.features.lab._inspect import bodiless, site
-from mixweb.headerlines import header_lines
-from mixweb.rules import clean_url
+from mixweb.kit.headerlines import header_lines
+from mixweb.kit.rules import clean_url
 
 _CODE = re.compile(r"([2-9][0-9][0-9])(?::(\d{1,9}(?:\.\d{1,9})?))?\Z", re.ASCII)
 _TAG = re.compile(rb'(W/)?"([^"]*)"')

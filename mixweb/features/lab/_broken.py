@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from twisted.web.server import NOT_DONE_YET
 
-from mixweb.breakage import break_answer, drip_head
 from mixweb.features.lab._call import ANY, Call, Endpoint, whole
 from mixweb.features.lab._data import alphabet
+from mixweb.kit.breakage import break_answer, drip_head
 
 #: These bodies are made in one piece.
 _MAX_BYTES = 1024 * 1024

@@ -478,7 +478,7 @@ def test_wrong_settings(root, settings, message):
         Files(root, **settings)
 
 
-@pytest.mark.parametrize("name", ["mixweb.no.such", "mixweb.scripts.no_such", "mixweb.__doc__"])
+@pytest.mark.parametrize("name", ["mixweb.no.such", "mixweb.kit.scripts.no_such", "mixweb.__doc__"])
 def test_wrong_processors(root, name):
     """A processor that cannot be found is an error when the resource is made."""
     with pytest.raises(ValueError, match=r"processors: '.*' for 'x' cannot be"):

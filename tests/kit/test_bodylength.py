@@ -5,7 +5,7 @@ Answers held to the length they declare.
 import pytest
 from twisted.web.resource import Resource
 
-from mixweb.bodylength import BodyLength, declared_length
+from mixweb.kit.bodylength import BodyLength, declared_length
 from mixweb.testing import SiteAgent
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mixweb.imports import import_name
+from mixweb.kit.imports import import_name
 
 PACKAGE = {
     "sillyweb/__init__.py": "class Counter:\n    value = 3\n    class Inner: pass\n",

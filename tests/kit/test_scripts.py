@@ -11,8 +11,8 @@ from twisted.web.static import Registry
 
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.site import Site
-from mixweb.mounted import MountedResource
-from mixweb.scripts import PythonScript, ScriptRegistry, make_registry, run_script
+from mixweb.kit.mounted import MountedResource
+from mixweb.kit.scripts import PythonScript, ScriptRegistry, make_registry, run_script
 from mixweb.testing import SiteAgent, make_context
 
 COUNTER = """
@@ -155,7 +155,7 @@ def test_no_resource(script, entries, text):
     found = agent(script(text)).get("/")
     assert found.status == 500
     assert "page.rpy must bind the name 'resource'" in found.text
-    assert [event["log_format"] for event in entries if event["log_namespace"] == "mixweb.scripts"] == [
+    assert [event["log_format"] for event in entries if event["log_namespace"] == "mixweb.kit.scripts"] == [
         "{path} binds no resource, but {found!r}"
     ]
 

@@ -24,7 +24,7 @@ from mixweb.engine.errors import HTTPError
 from mixweb.engine.files import FileCache
 from mixweb.engine.request import Request
 from mixweb.feature import Context
-from mixweb.mounted import is_resource
+from mixweb.kit.mounted import is_resource
 
 _log = Logger()
 

@@ -4,7 +4,7 @@ Header lines in settings.
 
 import pytest
 
-from mixweb.headerlines import check_name, header_lines
+from mixweb.kit.headerlines import check_name, header_lines
 
 
 def test_lines():

@@ -10,7 +10,7 @@ from twisted.web.server import Site as StockSite
 from twisted.web.static import Data
 
 from mixweb.assemble import Mounts
-from mixweb.mounted import MountedResource, is_resource, redirect_to_directory
+from mixweb.kit.mounted import MountedResource, is_resource, redirect_to_directory
 from mixweb.testing import SiteAgent
 
 

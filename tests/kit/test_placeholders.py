@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixweb.placeholders import Template, escape_field, escape_for, escape_script
+from mixweb.kit.placeholders import Template, escape_field, escape_for, escape_script
 
 KNOWN = {"path": itemgetter("path"), "1": itemgetter("1")}
 FAMILIES = {"header": lambda name: lambda values: values["header"][name]}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixweb.kit.rules import capture_names, captures, clean_target, clean_url, compile_pattern, path_text, quote_path
 from mixweb.paths import canonical
-from mixweb.rules import capture_names, captures, clean_target, clean_url, compile_pattern, path_text, quote_path
 
 
 @given(st.binary(max_size=40).map(lambda path: canonical(b"/" + path).segments))

@@ -1,0 +1,3 @@
+"""
+What features are made with: shared by several, a feature of none.
+"""
