@@ -5,9 +5,9 @@ What a person at the terminal sees.
 import io
 
 import pytest
-from twisted.logger import LogLevel, Logger
+from twisted.logger import Logger, LogLevel
 
-from mixweb.colours import paint, uses_colour
+from mixweb.kit.colours import paint, uses_colour
 from mixweb.terminal import TerminalObserver, since_start, start_lines
 
 
@@ -41,7 +41,9 @@ def test_colours(stream, variables, coloured, monkeypatch):
 
 def test_start_lines():
     """The lines say what is served, where, how to open it, and what is unsafe."""
-    said = start_lines("1.2", "./site (files)", ["http://127.0.0.1:8080/"], False, "site.toml", ["goto_any is on"], None)
+    said = start_lines(
+        "1.2", "./site (files)", ["http://127.0.0.1:8080/"], False, "site.toml", ["goto_any is on"], None
+    )
     lines = [line.rstrip() for line in said.splitlines()]
     assert lines[0].startswith("mixweb 1.2  serving ./site (files)    ready in ")
     assert lines[2:] == [

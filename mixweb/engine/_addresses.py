@@ -2,6 +2,7 @@
 The addresses of ports: what to print, and which port is free.
 """
 
+import errno
 import os
 import socket
 from typing import Any
@@ -37,6 +38,7 @@ def free_port(first: int = 8080, interface: str = LOOPBACK, tries: int = 100) ->
 
     :raises CannotListenError: none of ``tries`` ports is free.
     """
+    why = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for port in range(first, min(first + tries, 65536)):
         try:
             _probe(port, interface)

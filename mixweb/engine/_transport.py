@@ -62,7 +62,8 @@ class QuickServer(tcp.Server):
         return f"{self._getLogPrefix(getattr(self, 'protocol', None))},{self.sessionno},{self.hostname}"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} #{self.sessionno} from {self.hostname}>"
+        protocol = type(getattr(self, "protocol", None)).__name__
+        return f"<{protocol} #{self.sessionno} on {getattr(self.server, '_realPortNumber', None)}>"
 
     def getHost(self) -> Any:
         """The address of this side of the connection."""

@@ -237,6 +237,9 @@ def _bind_tcp(listen: Listen, interface: str, factory: IProtocolFactory, reactor
 
 def _open_unix(listen: Listen, factory: IProtocolFactory, reactor: Any) -> Any:
     _remove_stale(listen.path)
+    if os.path.lexists(listen.path):
+        # Found out by bind, it would leave a socket and a started factory behind.
+        raise CannotListenError(None, listen.path, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
     return reactor.listenUNIX(
         listen.path, factory, backlog=listen.backlog, mode=listen.mode, wantPID=int(listen.lockfile)
     )

@@ -8,6 +8,7 @@ from select import EPOLLIN
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.main import installReactor
 from twisted.python import log
 
@@ -61,7 +62,7 @@ class MixwebReactor(EPollReactor):
 
     def _read(self, selectable: Any) -> None:
         try:
-            why = selectable.doRead()
+            why = selectable.doRead() if selectable.fileno() != -1 else ConnectionFdescWentAway()
         except BaseException as error:
             log.callWithLogger(selectable, log.err)
             why = error

@@ -7,6 +7,7 @@ import ssl
 import struct
 from contextlib import suppress
 from functools import partial
+from select import select
 
 import trustme
 from twisted.internet import reactor
@@ -91,7 +92,11 @@ class Loopback:
         """A blocking socket, connected, without TLS."""
         client = socket.socket(socket.AF_UNIX if self.kind == "unix" else socket.AF_INET)
         client.settimeout(TIMEOUT)
-        client.connect(self.address)
+        try:
+            client.connect(self.address)
+        except OSError:
+            client.close()
+            raise
         return client
 
     def connect(self, **options):
@@ -158,6 +163,23 @@ def read_exactly(connection, count):
             raise AssertionError(f"the stream ended after {len(data)} of {count} bytes")
         data += piece
     return bytes(data)
+
+
+def exchange(connection, data):
+    """Send some data and receive as much, both at the same time, in one thread: an SSL object is not for two."""
+    connection.settimeout(0)
+    left, got = memoryview(data), bytearray()
+    while len(got) < len(data):
+        readable, writable, _ = select([connection], [connection] if left else [], [], TIMEOUT)
+        if not (readable or writable):
+            raise AssertionError(f"stuck with {len(left)} bytes to send and {len(got)} received")
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while readable:
+                got += connection.recv(65536)
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while left:
+                left = left[connection.send(left[:65536]) :]
+    return bytes(got)
 
 
 def send_end(connection):

@@ -179,6 +179,7 @@ BROKEN = {
     "another key": ("chain", "other key", "the private key in '{key}' does not match the certificate in '{cert}'"),
     "an encrypted key": ("chain", "encrypted", "the private key in '{key}' is encrypted: "),
     "an encrypted old key": ("chain", "encrypted old", "the private key in '{key}' is encrypted: "),
+    "not what OpenSSL reads": ("hidden", "key", "the certificate in '{cert}' with the key in '{key}' cannot be used: "),
     "much too large": (b"x" * (_pem.MAX_BYTES + 1), "key", "'{cert}' is larger than 1048576 bytes"),
 }
 
@@ -191,6 +192,7 @@ def test_what_cannot_be_used(tmp_path, certificate, key, sentence):
     contents = {
         "chain": chain_of(pair),
         "half": chain_of(pair)[:400],
+        "hidden": issue("b.example").cert_chain_pems[0].bytes().replace(b" CERT", b" TRUSTED CERT") + chain_of(pair),
         "key": private,
         "half key": private[:100],
         "broken key": b"-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
@@ -217,10 +219,13 @@ def test_what_cannot_be_used_in_a_folder(tmp_path):
         CertificateStore(Source(str(tmp_path)))
 
 
-def test_a_device_is_no_certificate():
+@pytest.mark.parametrize(
+    ("path", "sentence"), [("/dev/null", "is not a file"), ("/dev/null/x.pem", "cannot be read: Not a directory")]
+)
+def test_a_device_is_no_certificate(path, sentence):
     """What is no regular file is not opened."""
-    with pytest.raises(ValueError, match="'/dev/null' is not a file"):
-        CertificateStore(Source("/dev/null"))
+    with pytest.raises(ValueError, match=f"^'{path}' {sentence}"):
+        CertificateStore(Source(path))
 
 
 def test_a_broken_file_beside_good_ones(tmp_path, logged):
@@ -335,6 +340,14 @@ def test_suites():
     assert context.options & ssl.OP_NO_COMPRESSION
 
 
+def test_groups(monkeypatch):
+    """Where the groups of the key exchange can be chosen, they are those of Mozilla's recommendation."""
+    chosen = []
+    monkeypatch.setattr(ssl.SSLContext, "set_groups", lambda self, groups: chosen.append(groups), raising=False)
+    server_context()
+    assert chosen == ["X25519:prime256v1:secp384r1"]
+
+
 @pytest.mark.parametrize(
     ("http2", "offered", "agreed"),
     [
@@ -365,7 +378,7 @@ def test_tls_1_1_is_refused(store):
         client.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError) as caught:
         shake_hands(store, "a.example", client=client)
-    assert caught.value.reason == "UNSUPPORTED_PROTOCOL"
+    assert caught.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
