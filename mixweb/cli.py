@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,24 @@ def reload(arguments: Sequence[str]) -> int:
         complain(f"mixweb reload: {getattr(reason, 'strerror', None) or reason}: {given.pid or given.pidfile}")
         return 1
     return 0
+
+
+def work(reactor_module: str) -> None:
+    """
+    Be a worker; what the interpreters that ``--workers`` starts run.
+
+    :param reactor_module: whose ``install`` chooses the reactor.
+    """
+    # What a terminal sends goes to all its processes: the one that started this one decides.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sys.argv[:] = ["mixweb"]
+    import_module(reactor_module).install()
+    from twisted.internet import reactor
+
+    from mixweb.worker import run
+
+    run(reactor)
 
 
 def _parser(name: str, command: Callable[..., int]) -> argparse.ArgumentParser:

@@ -28,8 +28,8 @@ class Server:
     strict_sni: bool = option(False, help="Refuse TLS clients that name a host without a certificate.")
     http2: str = option("twisted", help="HTTP/2 over TLS: twisted or off.", metavar="NAME")
     vhosts: FilePath = option("", help="Folder whose subfolders and TOML files are virtual hosts.", metavar="DIR")
-    logfile: FilePath = option("", help="Access log file, the same as --accesslog FILE.", metavar="FILE")
     max_body_bytes: int = option(MAX_BODY_BYTES, help="Longest request body, in bytes.", metavar="BYTES")
+    workers: int = option(0, help="Processes that serve; with 0, this one does.", metavar="COUNT")
     drain: int = option(30, help="Seconds that running requests are given when the server stops.", metavar="SECONDS")
     display_tracebacks: bool = option(False, help="Show tracebacks to clients. Unsafe.")
     personal: bool = option(False, help="Publish the site to a shared server on ~/.twistd-web-pb instead of by HTTP.")
@@ -42,7 +42,7 @@ class Server:
             raise ValueError("https needs a certificate: add --certificate FILE")
         if self.http2 not in ("twisted", "off"):
             raise ValueError(f"http2 must be 'twisted' or 'off', not {self.http2!r}")
-        for name in ("max_body_bytes", "drain"):
+        for name in ("max_body_bytes", "workers", "drain"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
 

@@ -6,29 +6,27 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mixweb.assemble import Assembler, BuildError, Tree
 from mixweb.config import ConfigError, Loaded, Origin, Problem
-from mixweb.engine.listeners import Listen, Listeners, free_port, https, parse_all
-from mixweb.engine.site import Site
-from mixweb.engine.tls import CertificateService
+from mixweb.engine.listeners import Listen, free_port, https, parse_all
+from mixweb.engine.tls import CertificateService, CertificateStore
+from mixweb.engine.workers import refusal
 from mixweb.feature import MountSettings
-from mixweb.plan import Host, Plan, Server
+from mixweb.plan import Host, Plan
 from mixweb.registry import registry
+from mixweb.serving import Built, Here, InWorkers, Serving
 
 DEFAULT_PORT = 8080
-
-#: How often a stopping server looks whether its last answer is out, in seconds.
-_DRAIN_LOOK = 0.05
 
 
 def assemble(loaded: Loaded, reactor: Any, interactive: bool = False) -> Tree:
@@ -54,10 +52,11 @@ def with_content(plan: Plan) -> Plan:
     return Plan(plan.server, default, plan.defaults, plan.hosts)
 
 
-def listens(loaded: Loaded, interactive: bool = False) -> list[Listen]:
+def listens(loaded: Loaded, default: Callable[[], int]) -> list[Listen]:
     """
-    Where a server listens: what it says, else port 8080 of loopback, or the next free one when a person watches.
+    Where a server listens.
 
+    :param default: tells the port, of loopback, when the configuration does not.
     :raises ConfigError: naming the descriptions that make no sense.
     """
     server = loaded.plan.server
@@ -70,12 +69,28 @@ def listens(loaded: Loaded, interactive: bool = False) -> list[Listen]:
             except ValueError as reason:
                 problems.append(Problem(_origin(loaded, name), str(reason)))
     if server.https:
-        found.append(https(server.https, os.fspath(server.certificate), os.fspath(server.privkey) or None, server.public))
+        found.append(
+            https(server.https, os.fspath(server.certificate), os.fspath(server.privkey) or None, server.public)
+        )
     if problems:
         raise ConfigError(problems)
     if not found and server.personal:
         found = parse_all(f"unix:{os.path.expanduser('~/.twistd-web-pb')}")
-    return found or parse_all(str(free_port(DEFAULT_PORT) if interactive else DEFAULT_PORT), server.public)
+    return found or parse_all(str(default()), server.public)
+
+
+def unshareable(loaded: Loaded, found: Sequence[Listen]) -> Iterator[Problem]:
+    """
+    What several workers cannot serve together: each of them has its own memory.
+
+    :param found: where they are to listen.
+    """
+    server = loaded.plan.server
+    if server.workers:
+        for item in found:
+            reason = refusal(item)
+            if reason:
+                yield Problem(_origin(loaded, "port" if item.description == server.port else "listen"), reason)
 
 
 def _origin(loaded: Loaded, name: str) -> Origin:
@@ -103,8 +118,8 @@ class WebService(MultiService):
     :param load: reads the configuration; called at once, and at each reload.
     :param reactor: what everything runs on.
     :param interactive: whether a person watches the terminal.
-    :ivar site: what the connections are served by.
-    :ivar plan: the configuration in force.
+    :ivar built: the configuration in force.
+    :ivar serving: who serves it.
     :raises ConfigError: with all that is wrong.
     """
 
@@ -115,28 +130,34 @@ class WebService(MultiService):
         self.reactor = reactor
         self.interactive = interactive
         self._load = load
+        self._stopping = False
+        self._changing = DeferredLock()
         loaded = load()
-        self.plan = loaded.plan
-        server = self.plan.server
+        server = loaded.plan.server
         self.certificates = CertificateService(reactor, http2=server.http2 != "off", strict_sni=server.strict_sni)
-        self.certificates.setServiceParent(self)
-        self._listens = self._checked_listens(loaded)
-        self.tree = assemble(loaded, reactor, interactive)
-        self.site = Site(self.tree.root, reactor=reactor)
-        self._put(self.tree)
-        self.listeners = Listeners(reactor, self._factory(), self.certificates)
+        self.built = self._build(loaded)
+        self.serving = self._serving()
 
-    def _factory(self) -> Any:
-        if not self.plan.server.personal:
-            return self.site
-        from mixweb.shared import personal_factory
+    def _serving(self) -> Serving:
+        workers = self.plan.server.workers
+        if workers:
+            return InWorkers(self.reactor, self.certificates, workers, self.interactive)
+        return Here(self.reactor, self.certificates, self, self.built)
 
-        return personal_factory(self.site)
+    @property
+    def plan(self) -> Plan:
+        """What is served."""
+        return self.built.plan
+
+    @property
+    def tree(self) -> Tree:
+        """What it was built to; with workers, each of them has its own."""
+        return self.built.tree
 
     @property
     def urls(self) -> list[str]:
         """The addresses it answers at, once it has been started."""
-        return [url for opened in self.listeners.opened for url in opened.urls]
+        return [url for opened in self.serving.listeners.opened for url in opened.urls]
 
     # Life
 
@@ -144,7 +165,7 @@ class WebService(MultiService):
         """Bind, while the process still may."""
         super().privilegedStartService()
         failures: list[Failure] = []
-        self._listen().addErrback(failures.append)
+        Deferred.fromCoroutine(self.serving.listeners.listen_on(self.built.listens)).addErrback(failures.append)
         if failures:
             reason = failures[0].value
             self.cannot_listen(explain_refusal(reason) if isinstance(reason, CannotListenError) else str(reason))
@@ -156,7 +177,11 @@ class WebService(MultiService):
     def startService(self) -> None:
         super().startService()
         self._take_signal("SIGHUP", self.reload)
-        self.announce()
+        self.serving.start(self.built).addCallbacks(self._started, partial(self._log.failure, "not started"))
+
+    def _started(self, _: None) -> None:
+        if not self._stopping:
+            self.announce()
 
     def announce(self) -> None:
         """Say where it answers, a line for each address."""
@@ -167,32 +192,19 @@ class WebService(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Take no more connections, let the running answers end, then end the rest."""
-        self._take_signal("SIGINT", self._stop_now)
-        self._take_signal("SIGTERM", self._stop_now)
+        self._stopping = True
+        self._take_signal("SIGINT", self.serving.stop_now)
+        self._take_signal("SIGTERM", self.serving.stop_now)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        await self.listeners.stop()
-        await self._drain()
+        await self.serving.stop(self.plan.server.drain, self.announce_stop)
         await super().stopService()
 
-    async def _drain(self) -> None:
-        """Wait for the running answers, as long as the server's ``drain`` says."""
-        self.site.draining = True
-        for channel in list(self.site.channels):
-            channel.drain()
-        running = sum(len(channel.requests) for channel in self.site.channels)
+    def announce_stop(self, running: int) -> None:
+        """Say how many answers are waited for, if any are."""
         if running:
             self._log.warn("stopping, {running} requests in flight (Ctrl-C again to stop now)", running=running)
-        end = self.reactor.seconds() + self.plan.server.drain
-        look = LoopingCall(lambda: look.stop() if not self.site.channels or self.reactor.seconds() >= end else None)
-        look.clock = self.reactor
-        await look.start(_DRAIN_LOOK)
-        self._stop_now()
-
-    def _stop_now(self) -> None:
-        for channel in list(self.site.channels):
-            channel.abortConnection()
 
     def _take_signal(self, name: str, act: Callable[[], object]) -> None:
         """Have a signal act in the reactor's thread."""
@@ -200,52 +212,64 @@ class WebService(MultiService):
 
     # What is served, and where
 
-    def reload(self) -> None:
+    def reload(self) -> Deferred[None]:
         """
         Take the configuration again: when it is good the new tree answers from the next request on, and connections
         stay; when it is not, every problem is logged and nothing changes.
+
+        :returns: fires when it is done.
         """
+        return Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> None:
         try:
-            loaded = self._load()
-            listens = self._checked_listens(loaded)
-            tree = assemble(loaded, self.reactor, self.interactive)
-        except ConfigError as reason:
-            self._log.error("not reloaded: {problems}", problems="\n".join(map(str, reason.problems)))
-            return
+            await self._changing.run(lambda: Deferred.fromCoroutine(self.renew()))
+        except CannotListenError as reason:
+            self._log.error("not reloaded: {problem}", problem=explain_refusal(reason).removeprefix("mixweb: "))
+        except ValueError as reason:
+            self._log.error("not reloaded: {problems}", problems=reason)
         except Exception:
             self._log.failure("not reloaded")
-            return
-        old, self.tree, self.plan, self._listens = self.tree, tree, loaded.plan, listens
-        self._put(tree)
-        self.reactor.callLater(self.plan.server.drain, self._end, old)
-        self._listen().addCallbacks(lambda _: self._log.info("reloaded"), self._listen_failed)
+        else:
+            self._log.info("reloaded")
 
-    def _listen(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.listeners.listen_on(self._listens))
+    async def renew(self) -> None:
+        """
+        Take the configuration again.
 
-    def _listen_failed(self, reason: Failure) -> None:
-        self._log.error("reloaded, but where it listens is as before: {reason}", reason=reason.getErrorMessage())
+        :raises ConfigError: with all that is wrong; nothing has changed.
+        :raises CannotListenError: a port is taken; nothing has changed.
+        :raises ValueError: a port needs what is not there; nothing has changed.
+        """
+        loaded = self._load()
+        if loaded.plan.server.workers != self.plan.server.workers:
+            message = f"workers: there are {self.plan.server.workers} as long as the server runs; start it again"
+            raise ConfigError([Problem(_origin(loaded, "workers"), message)])
+        built = self._build(loaded)
+        await self.serving.change(self.built, built)
+        self.built = built
 
-    def _checked_listens(self, loaded: Loaded) -> list[Listen]:
-        found = listens(loaded, self.interactive)
+    def _build(self, loaded: Loaded) -> Built:
+        found = self.wanted(loaded)
+        problems = [*self._unreadable(loaded, found), *unshareable(loaded, found)]
+        if problems:
+            raise ConfigError(problems)
+        return Built(loaded.plan, found, assemble(loaded, self.reactor, self.interactive))
+
+    def wanted(self, loaded: Loaded) -> Sequence[Listen]:
+        """Where the configuration wants it to listen."""
+        return listens(loaded, lambda: self._default_port)
+
+    @cached_property
+    def _default_port(self) -> int:
+        return free_port(DEFAULT_PORT) if self.interactive else DEFAULT_PORT
+
+    def _unreadable(self, loaded: Loaded, found: Sequence[Listen]) -> Iterator[Problem]:
+        """Certificates that cannot be served. Those that workers will serve are only looked at."""
+        read = CertificateStore if loaded.plan.server.workers else self.certificates.store
         for item in found:
             try:
                 if item.tls is not None:
-                    self.certificates.store(item.tls)
+                    read(item.tls)
             except ValueError as reason:
-                raise ConfigError([Problem(_origin(loaded, "certificate"), str(reason))]) from None
-        return found
-
-    def _put(self, tree: Tree) -> None:
-        """Let a tree answer from now on; its services run with it."""
-        server: Server = self.plan.server
-        tree.services.setServiceParent(self)
-        self.site.resource = tree.root
-        self.site.observers = tree.observers
-        self.site.max_body_bytes = server.max_body_bytes
-        self.site.displayTracebacks = server.display_tracebacks
-
-    def _end(self, tree: Tree) -> None:
-        """Stop the services of a tree whose last requests had their time."""
-        if tree.services.parent is not None:
-            tree.services.disownServiceParent()
+                yield Problem(_origin(loaded, "certificate"), str(reason))

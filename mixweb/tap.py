@@ -20,10 +20,11 @@ from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
 from mixweb.config import ConfigError, Draft, Loaded, load
 from mixweb.dump import changed, to_tac, to_toml
 from mixweb.feature import FilePath, MountSettings, Settings, WrapperSettings
+from mixweb.kit.colours import is_terminal
 from mixweb.plan import Host, Plan, Server
 from mixweb.registry import registry
 from mixweb.server import WebService, with_content
-from mixweb.terminal import TerminalObserver, complain, is_terminal, start_lines
+from mixweb.terminal import TerminalObserver, complain, start_lines
 
 USAGE, CANNOT_LISTEN, CONFIG_INVALID = 2, 3, 4
 
@@ -112,7 +113,13 @@ class TwistdService(WebService):
             return
         config = str(self.options.line.config or "")
         said = start_lines(
-            __version__.public(), served(self.plan), self.urls, self.plan.server.public, config, self.tree.warnings, stream
+            __version__.public(),
+            served(self.plan),
+            self.urls,
+            self.plan.server.public,
+            config,
+            self.tree.warnings,
+            stream,
         )
         stream.write(said)
         stream.flush()
@@ -133,6 +140,8 @@ def served(plan: Plan) -> str:
     words.append(f"({', '.join(dict.fromkeys(names))})")
     if plan.hosts:
         words.append(f"and {len(plan.hosts)} hosts")
+    if plan.server.workers:
+        words.append(f"by {plan.server.workers} workers")
     return " ".join(words)
 
 
