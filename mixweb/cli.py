@@ -84,7 +84,7 @@ def check(arguments: Sequence[str]) -> int:
     parser.add_argument("--vhosts", help="folder of virtual hosts")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args(arguments)
-    from mixweb.config import ConfigError
+    from mixweb.draft import ConfigError
 
     file = _config_file(given.file)
     try:
@@ -132,7 +132,7 @@ def show(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", help="the host of a request")
     parser.add_argument("--path", help="the path of a request")
     given = parser.parse_args(arguments)
-    from mixweb.config import ConfigError
+    from mixweb.draft import ConfigError
     from mixweb.explain import explain, explain_request
 
     try:

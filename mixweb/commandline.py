@@ -11,8 +11,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, get_type_hints
 
-from mixweb.config import Draft, Given, HostTables, Origin, Table, suggest
 from mixweb.convert import is_list, is_table
+from mixweb.draft import Draft, Given, HostTables, Origin, Table, suggest
 from mixweb.feature import SERVER_STAGES, Feature, Mount, Wrap, default_of, principal_field, settings_fields
 from mixweb.plan import Server
 from mixweb.registry import Registry, registry

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mixweb.assemble import Assembler, BuildError, Tree
-from mixweb.config import ConfigError, Loaded, Origin, Problem
+from mixweb.config import Loaded
+from mixweb.draft import ConfigError, Origin, Problem
 from mixweb.engine.listeners import Listen, free_port, https, parse_all
 from mixweb.engine.tls import CertificateService, CertificateStore
 from mixweb.engine.workers import refusal

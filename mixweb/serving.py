@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 from mixweb.assemble import Tree
-from mixweb.config import ConfigError, Origin, Problem
+from mixweb.draft import ConfigError, Origin, Problem
 from mixweb.dump import to_toml
 from mixweb.engine.listeners import Listen, Listeners
 from mixweb.engine.site import Site

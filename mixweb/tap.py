@@ -17,7 +17,8 @@ from twisted.web.resource import IResource
 
 from mixweb import __version__, assemble
 from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
-from mixweb.config import ConfigError, Draft, Loaded, load
+from mixweb.config import Loaded, load
+from mixweb.draft import ConfigError, Draft
 from mixweb.dump import changed, to_tac, to_toml
 from mixweb.feature import FilePath, MountSettings, Settings, WrapperSettings
 from mixweb.kit.colours import is_terminal

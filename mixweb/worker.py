@@ -15,9 +15,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger, globalLogBeginner
 
-from mixweb.config import Checker, ConfigError, Draft, Loaded, Reader
+from mixweb.config import Checker, Loaded
+from mixweb.draft import ConfigError, Draft
 from mixweb.engine.listeners import Listen
 from mixweb.engine.workers import LINK, AdoptedListeners, Link, LogSender, unpacked
+from mixweb.reading import Reader
 from mixweb.registry import Registry, registry
 from mixweb.server import WebService
 from mixweb.serving import Here

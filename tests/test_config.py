@@ -7,7 +7,8 @@ import textwrap
 import pytest
 
 from mixweb.commandline import Parser, UsageProblem
-from mixweb.config import ConfigError, load
+from mixweb.config import load
+from mixweb.draft import ConfigError
 from mixweb.dump import to_tac, to_toml
 from mixweb.feature import settings_fields
 from tests.samples import SAMPLES, Echo, Files, Goto, Log, Tag

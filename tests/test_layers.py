@@ -15,7 +15,7 @@ LAYERS = [
     {"explain", "init", "worker"},
     {"server", "serving", "terminal"},
     {"commandline", "dump"},
-    {"config", "convert", "_toml_lines"},
+    {"config", "reading", "draft", "convert", "_toml_lines"},
     {"assemble"},
     {"registry"},
     {"features"},

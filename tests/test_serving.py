@@ -9,7 +9,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 
-from mixweb.config import ConfigError, load
+from mixweb.config import load
+from mixweb.draft import ConfigError
 from mixweb.dump import to_toml
 from mixweb.feature import Wrap, settings_fields
 from mixweb.plan import Host, Plan, Server
