@@ -5,6 +5,7 @@ Where the keys of a TOML document stand: what ``tomllib`` does not tell.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 
 Key = tuple[str | int, ...]
@@ -60,16 +61,15 @@ def _dotted(text: str) -> Key:
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Lines that begin a table or a key; those inside a multi-line value are left out."""
     blank = _SKIP.sub(lambda found: re.sub(r"[^\n]", "_", found[0]), text)
+    spans = deque(found.span() for found in _SKIP.finditer(text) if "\n" in found[0])
     depth = 0
     position = 0
     for number, (line, shape) in enumerate(zip(text.split("\n"), blank.split("\n"), strict=True), 1):
-        inside = depth > 0 or _in_string(text, position)
+        while spans and spans[0][1] <= position:
+            spans.popleft()
+        inside = depth > 0 or (bool(spans) and spans[0][0] < position)
         if not inside and shape.strip() and not line.lstrip().startswith("#"):
             yield number, line.strip()
         if not (not inside and shape.lstrip().startswith("[")):
             depth += sum(shape.count(opening) for opening in "[{") - sum(shape.count(closing) for closing in "]}")
         position += len(line) + 1
-
-
-def _in_string(text: str, position: int) -> bool:
-    return any(found.start() < position < found.end() for found in _SKIP.finditer(text) if "\n" in found[0])

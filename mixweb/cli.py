@@ -23,9 +23,15 @@ USAGE, CONFIG_INVALID = 2, 4
 def main() -> None:
     """Run the command that the arguments name; without one, serve."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in COMMANDS:
-        raise SystemExit(COMMANDS[arguments[0]](arguments[1:]))
-    raise SystemExit(serve(arguments, named=False))
+    if not arguments or arguments[0] not in COMMANDS:
+        raise SystemExit(serve(arguments, named=False))
+    try:
+        status = COMMANDS[arguments[0]](arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    raise SystemExit(status)
 
 
 def serve(arguments: Sequence[str], named: bool = True) -> int:
@@ -113,10 +119,10 @@ def _built(file: Path | None, vhosts: str | None) -> list[str]:
 
 def _loaded(file: Path | None, vhosts: str | None) -> Any:
     from mixweb.commandline import Parser
-    from mixweb.config import load
+    from mixweb.config import load, serving_here
 
-    line = Parser().parse(["--vhosts", vhosts] if vhosts else [])
-    return load(file, line.draft)
+    loaded = load(file, Parser().parse(["--vhosts", vhosts] if vhosts else []).draft)
+    return loaded if file else serving_here(loaded)
 
 
 def _config_file(file: Path | None) -> Path | None:
@@ -177,7 +183,10 @@ def reload(arguments: Sequence[str]) -> int:
     if given.file and (status := check([str(given.file)])):
         return status
     try:
-        os.kill(given.pid or int(given.pidfile.read_text()), signal.SIGHUP)
+        pid = int(given.pidfile.read_text()) if given.pid is None else given.pid
+        if pid <= 0:
+            raise ValueError(f"{pid} is no process id")
+        os.kill(pid, signal.SIGHUP)
     except (OSError, ValueError) as reason:
         complain(f"mixweb reload: {getattr(reason, 'strerror', None) or reason}: {given.pid or given.pidfile}")
         return 1

@@ -96,6 +96,8 @@ class Parser:
         while rest:
             argument = rest.pop(0)
             name, equals, text = argument.partition("=")
+            if argument[:1] == "-" and argument[1:2] in self.shorts and len(argument) > 2:
+                name, equals, text = argument[:2], "=", argument[2:].removeprefix("=")
             option = self._find(name)
             if option.metavar and not equals:
                 if not rest:

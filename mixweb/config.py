@@ -5,13 +5,13 @@ Tables become a plan: merged and checked, every problem reported at once with wh
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mixweb.draft import ConfigError, Draft, Given, HostTables, Origin, Table, convert_given
-from mixweb.feature import SERVER_STAGES, Feature, Mount, Settings, Wrap
+from mixweb.feature import SERVER_STAGES, Feature, Mount, MountSettings, Settings, Wrap
 from mixweb.plan import Host, Plan, Server
 from mixweb.reading import Reader, read_environment, read_vhosts
 from mixweb.registry import Registry, registry
@@ -78,8 +78,17 @@ class Checker:
             server,
             default,
             shared.settings,
-            [Host(*host.names, *host.settings, without=host.without | shared.without) for host in hosts],
+            [Host(*host.names, *host.settings, without=host.without | self.of_hosts(shared.without)) for host in hosts],
         )
+
+    def of_hosts(self, names: Iterable[str]) -> set[str]:
+        """Those features that stand in a host, not before it is chosen."""
+        found = {name: self.registry.features[name] for name in names}
+        return {
+            name
+            for name, feature in found.items()
+            if not (isinstance(feature, Wrap) and feature.stage in SERVER_STAGES)
+        }
 
     def host(self, host: HostTables, names: tuple[str, ...]) -> Host:
         """The settings of one host."""
@@ -119,7 +128,7 @@ class Checker:
                 self.draft.problem(given.origin, f"{name}.{key}: {reason}".lstrip("."))
         try:
             result = kind(**made)
-        except (ValueError, TypeError) as reason:
+        except (ValueError, TypeError, OSError) as reason:
             word = str(reason).split(" ", 1)[0]
             where = values[word].origin if word in values else origin
             if not (wrong and word not in made):
@@ -192,6 +201,25 @@ class Loaded:
         """Where the table of these settings stands."""
         table = self.tables.get(id(settings))
         return None if table is None else table.origin
+
+
+def serving_here(loaded: Loaded) -> Loaded:
+    """
+    What a command line comes to that asks for nothing: the current directory. Where a file or a folder of hosts says what
+    is served, or anything was taken away, it stays as it is.
+    """
+    plan = loaded.plan
+    asked = any(isinstance(item, MountSettings) for host in (plan.default, *plan.hosts) for item in host.settings)
+    if (
+        asked
+        or plan.hosts
+        or "vhosts" in loaded.draft.server
+        or any(table.off for table in loaded.draft.default.tables)
+    ):
+        return loaded
+    files = registry().features["files"].settings()
+    default = Host(*plan.default.settings, files, without=plan.default.without)
+    return replace(loaded, plan=replace(plan, default=default))
 
 
 def load(

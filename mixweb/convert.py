@@ -60,7 +60,7 @@ def convert(value: Any, annotation: Any, base: Path) -> Any:
     """
     if annotation == FilePath:
         if isinstance(value, str):
-            return str(base / Path(expand(value)).expanduser()) if value else ""
+            return _path(expand(value), base)
     elif is_list(annotation):
         if isinstance(value, list):
             return tuple(convert(item, get_args(annotation)[0], base) for item in value)
@@ -109,7 +109,7 @@ def convert_text(text: str, annotation: Any, base: Path) -> Any:
         except ValueError:
             raise ValueError(f"expected {expected(annotation)}, got {text!r}") from None
     if annotation == FilePath:
-        return str(base / Path(text).expanduser()) if text else ""
+        return _path(text, base)
     if get_origin(annotation) in (Union, UnionType):
         for choice in get_args(annotation):
             try:
@@ -121,6 +121,13 @@ def convert_text(text: str, annotation: Any, base: Path) -> Any:
     if annotation is str:
         return text
     raise ValueError(f"expected {expected(annotation)}, got {text!r}")
+
+
+def _path(text: str, base: Path) -> str:
+    try:
+        return str(base / Path(text).expanduser()) if text else ""
+    except RuntimeError:
+        raise ValueError(f"{text!r} names a user that does not exist") from None
 
 
 def expand(text: str) -> str:

@@ -52,7 +52,7 @@ def toml_value(value: Any) -> str:
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, (int, float)):
         return repr(value)
-    return json.dumps(os.fspath(value).replace("$", "$$"), ensure_ascii=False)
+    return json.dumps(os.fspath(value).replace("$", "$$"), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def toml_key(key: str) -> str:

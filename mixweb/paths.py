@@ -54,17 +54,21 @@ class RawPrefixes:
 
     def __init__(self, prefixes: Iterable[Sequence[bytes | None]] = ()) -> None:
         self.tree: dict[Any, Any] = {}
-        for prefix in prefixes:
+        found = [tuple(prefix) for prefix in prefixes]
+        for prefix in found:
             node = self.tree
             for segment in prefix:
                 node = node.setdefault(segment, {})
             node[True] = True
+        self.depth = max((len(prefix) for prefix in found), default=-1)
 
     def __bool__(self) -> bool:
         return bool(self.tree)
 
     def match(self, segments: Sequence[bytes]) -> bool:
         """Whether a raw mount stands at exactly these segments."""
+        if len(segments) > self.depth:
+            return False
         nodes = [self.tree]
         for segment in segments:
             nodes = [node[key] for node in nodes for key in (segment, None) if key in node]
@@ -123,14 +127,16 @@ class PathMatcher:
     A pattern with ``*``, ``?`` or ``[`` is a glob over the whole path (``*`` passes slashes); any other is a path and all
     below it.
 
+    What a glob of ``paths`` matches is matched with all below it, as a script runs for what is below its own path too.
+
     :param paths: what is matched; nothing for everything.
     :param except_paths: what is not, though ``paths`` has it.
     """
 
     def __init__(self, paths: Sequence[str] = (), except_paths: Sequence[str] = ()) -> None:
         self.everything = not paths and not except_paths
-        self._included = [_compile(pattern) for pattern in paths or ["/"]]
-        self._excluded = [_compile(pattern) for pattern in except_paths]
+        self._included = [_compile(pattern, below=True) for pattern in paths or ["/"]]
+        self._excluded = [_compile(pattern, below=False) for pattern in except_paths]
 
     def match(self, path: CanonicalPath) -> bool:
         """Whether the wrapper applies to this path."""
@@ -139,20 +145,21 @@ class PathMatcher:
         )
 
 
-Pattern = tuple[bytes, ...] | re.Pattern[bytes]
+Pattern = tuple[bytes, ...] | re.Pattern[str]
 
 
-def _compile(pattern: str) -> Pattern:
+def _compile(pattern: str, below: bool) -> Pattern:
     if not re.search(r"[*?[]", pattern):
         return split_path(pattern)
     glob = pattern if pattern.startswith(("/", "*")) else "/" + pattern
-    return re.compile(translate(glob).encode())
+    whole = translate(glob)[:-2]
+    return re.compile(whole + (r"(?s:/.*)?\Z" if below else r"\Z"))
 
 
 def _applies(pattern: Pattern, path: CanonicalPath) -> bool:
     if isinstance(pattern, tuple):
         return path.segments[: len(pattern)] == pattern
-    return pattern.match(path.text) is not None
+    return pattern.match(path.text.decode("utf-8", "surrogateescape")) is not None
 
 
 class PathTable(Generic[T]):

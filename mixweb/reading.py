@@ -67,6 +67,8 @@ class Reader:
                 self.hosts(value)
             else:
                 self.feature(self.draft.default, key, value, (key,), known | {"defaults", "host"})
+        for host in (self.draft.default, self.draft.defaults):
+            host.tables.sort(key=_line)
 
     def hosts(self, value: Any) -> None:
         """Read ``[host."NAME"]`` tables."""
@@ -86,7 +88,9 @@ class Reader:
         if isinstance(value, dict) and "aliases" in value:
             host.aliases.append(self.given(value["aliases"], *key, "aliases"))
             value = {name: table for name, table in value.items() if name != "aliases"}
+        before = len(host.tables)
         self.tables(host, value, key, ("aliases",))
+        host.tables[before:] = sorted(host.tables[before:], key=_line)
 
     def tables(self, host: HostTables, value: Any, key: Key, others: Iterable[str]) -> None:
         """Read the tables of features."""
@@ -124,6 +128,11 @@ class Reader:
                     where, f"unknown key {option_name!r} in {name}{suggest(option_name, [*known, 'off'])}"
                 )
         host.tables.append(table)
+
+
+def _line(table: Table) -> int:
+    """The order of a document is the order of its tables, also where those of one name stand apart."""
+    return table.origin.line or 0
 
 
 def syntax_problem(shown: str, text: str, message: str) -> Problem:

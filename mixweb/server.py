@@ -22,8 +22,7 @@ from mixweb.draft import ConfigError, Origin, Problem
 from mixweb.engine.listeners import Listen, free_port, https, parse_all
 from mixweb.engine.tls import CertificateService, CertificateStore
 from mixweb.engine.workers import refusal
-from mixweb.feature import MountSettings
-from mixweb.plan import Host, Plan
+from mixweb.plan import Plan
 from mixweb.registry import registry
 from mixweb.serving import Built, Here, InWorkers, Serving
 
@@ -32,25 +31,16 @@ DEFAULT_PORT = 8080
 
 def assemble(loaded: Loaded, reactor: Any, interactive: bool = False) -> Tree:
     """
-    Build the tree of a configuration; one without any mount serves the current directory.
+    Build the tree of a configuration.
 
     :raises ConfigError: naming where the settings stand that a feature refused.
     """
     try:
-        return Assembler(reactor, interactive).assemble(with_content(loaded.plan))
+        return Assembler(reactor, interactive).assemble(loaded.plan)
     except BuildError as reason:
         feature = registry().of(reason.settings).name
         origin = loaded.origin(reason.settings) or Origin(feature)
         raise ConfigError([Problem(origin, f"{feature}: {reason}")]) from reason
-
-
-def with_content(plan: Plan) -> Plan:
-    """The plan itself, or one that serves the current directory where it has no mount at all."""
-    if any(isinstance(item, MountSettings) for host in (plan.default, *plan.hosts) for item in host.settings):
-        return plan
-    files = registry().features["files"].settings()
-    default = Host(*plan.default.settings, files, without=plan.default.without)
-    return Plan(plan.server, default, plan.defaults, plan.hosts)
 
 
 def listens(loaded: Loaded, default: Callable[[], int]) -> list[Listen]:

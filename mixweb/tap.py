@@ -17,14 +17,14 @@ from twisted.web.resource import IResource
 
 from mixweb import __version__, assemble
 from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
-from mixweb.config import Loaded, load
+from mixweb.config import Loaded, load, serving_here
 from mixweb.draft import ConfigError, Draft
 from mixweb.dump import changed, to_tac, to_toml
 from mixweb.feature import FilePath, MountSettings, Settings, WrapperSettings
 from mixweb.kit.colours import is_terminal
 from mixweb.plan import Host, Plan, Server
 from mixweb.registry import registry
-from mixweb.server import WebService, with_content
+from mixweb.server import WebService
 from mixweb.terminal import TerminalObserver, complain, start_lines
 
 USAGE, CANNOT_LISTEN, CONFIG_INVALID = 2, 3, 4
@@ -74,7 +74,8 @@ class Options(UsageOptions):
 
         :raises ConfigError: with all that is wrong.
         """
-        return load(self.line.config, self.line.draft.copy())
+        loaded = load(self.line.config, self.line.draft.copy())
+        return loaded if self.line.config else serving_here(loaded)
 
 
 def or_exit(load: Any) -> Any:
@@ -134,11 +135,11 @@ class TwistdService(WebService):
 
 def served(plan: Plan) -> str:
     """What a plan serves, in a few words."""
-    mounts = [item for item in with_content(plan).default.settings if isinstance(item, MountSettings)]
+    mounts = [item for item in plan.default.settings if isinstance(item, MountSettings)]
     names = [registry().of(item).name for item in mounts]
     folders = [changed(item).get("path", "") for item in mounts if registry().of(item).name == "files"]
     words = [f"./{folder}" if folder and not Path(folder).is_absolute() else folder or "." for folder in folders[:1]]
-    words.append(f"({', '.join(dict.fromkeys(names))})")
+    words.append(f"({', '.join(dict.fromkeys(names)) or 'nothing'})")
     if plan.hosts:
         words.append(f"and {len(plan.hosts)} hosts")
     if plan.server.workers:

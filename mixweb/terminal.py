@@ -47,7 +47,7 @@ def start_lines(
     ready = "" if seconds is None else paint(f"ready in {seconds:.1f} s", "dim", stream)
     lines = [f"{paint(f'mixweb {version}', 'bold', stream)}  serving {what}    {ready}".rstrip(), ""]
     rows = [("Local" if "127.0.0.1" in url or "localhost" in url else "Address", url) for url in urls]
-    if not public and any(label == "Local" for label, _ in rows):
+    if not public and all(label == "Local" for label, _ in rows):
         rows.append(("Network", "off: add --public to expose"))
     if config:
         rows.append(("Config", f"{config}   (mixweb check, mixweb show)"))

@@ -81,7 +81,10 @@ class VirtualHosts(Leaf, NameVirtualHost):
 
     def handle(self, request: Request) -> None:
         authority = request.authority if self.hosts else None
-        found = self.default if authority is None else self.choose(authority.host, authority.port)
+        if authority is None:
+            found = self.default
+        else:
+            found = self.choose(authority.host, authority.port or (443 if request.isSecure() else 80))
         if found is None:
             request.error(404, "No site of this name is served here.")
         elif isinstance(found, Leaf):

@@ -2,12 +2,15 @@
 Files, variables and command lines become one plan, or every problem is said.
 """
 
+import shlex
 import textwrap
+from time import process_time
 
 import pytest
 
+from mixweb._toml_lines import key_lines
 from mixweb.commandline import Parser, UsageProblem
-from mixweb.config import load
+from mixweb.config import load, serving_here
 from mixweb.draft import ConfigError
 from mixweb.dump import to_tac, to_toml
 from mixweb.feature import settings_fields
@@ -55,6 +58,7 @@ LINES = [
         [],
         {"port": "80", "listen": ("tcp:1", "tcp:2"), "public": True},
     ),
+    ("-p8080", [], {"port": "8080"}),
     ("-p tcp:8080 --drain 5", [], {"port": "tcp:8080", "drain": 5}),
 ]
 
@@ -333,3 +337,51 @@ def test_lines_of_difficult_documents(tmp_path):
 def test_goto_is_known():
     """Features without fields of their own are flags."""
     assert plan_of("--goto").default.settings == (Goto(),)
+
+
+def test_long_documents_are_quick():
+    """The cost of finding lines grows with a document, not with its square."""
+    began = process_time()
+    key_lines("".join(f'[t{number}]\nkey = """\n{number}\n"""\n' for number in range(5_000)))
+    assert process_time() - began < 2
+
+
+def test_order_is_kept(tmp_path, monkeypatch):
+    """Written out and read again, what is asked in turn is asked in the same turn."""
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("--files a --goto --files b --at /b --echo --files c --at /c")
+    again = plan_of("", to_toml(plan, found=SAMPLES), tmp_path)
+    assert list(map(repr, again.default.settings)) == list(map(repr, plan.default.settings))
+
+
+def test_difficult_text(tmp_path, monkeypatch):
+    """Any text survives being written out as TOML."""
+    monkeypatch.chdir(tmp_path)
+    text = 'a"b\\c\nd\te\x7f$é\U0001f600'
+    plan = load(None, Parser(SAMPLES).parse(["--tag", text]).draft, {}, SAMPLES).plan
+    assert plan_of("", to_toml(plan, found=SAMPLES), tmp_path).default.settings[0].letter == text
+
+
+def test_off_for_every_host(tmp_path):
+    """What belongs to the server and is off for every host is off, and can be written out."""
+    toml = '[defaults.log]\noff = true\n[host."a.example".echo]\n'
+    plan = plan_of("", toml, tmp_path)
+    assert plan_of("", to_toml(plan, found=SAMPLES), tmp_path).default.without == {"log"}
+
+
+@pytest.mark.parametrize(
+    ("line", "here"),
+    [
+        ("", True),
+        ("--tag x", True),
+        ("--files a", False),
+        ("--host b --files a", False),
+        ("--without files", False),
+    ],
+)
+def test_serving_here(line, here, tmp_path, monkeypatch):
+    """Only a line that asks for nothing serves the current directory."""
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    loaded = load(None, Parser().parse(shlex.split(line.replace("--tag x", "--headers 'A: b'"))).draft, {})
+    assert (serving_here(loaded) is not loaded) is here

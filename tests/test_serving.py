@@ -7,6 +7,7 @@ import sys
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mixweb.config import load
@@ -125,3 +126,49 @@ async def test_port_of_a_reload(tmp_path):
     assert service.urls == before
     assert "respond" in to_toml(service.plan)
     await service.serving.stop(0, lambda running: None)
+
+
+class Waiting:
+    """Workers that begin when they are told to, and are stopped while they change."""
+
+    def __init__(self):
+        self.begun = Deferred()
+        self.stopping = False
+
+    def start(self, built):
+        return self.begun
+
+    async def change(self, order):
+        self.stopping = True
+
+    async def stop(self, seconds, tell):
+        """They stop at once."""
+
+    def stop_now(self):
+        """They have stopped."""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_start_that_is_stopped(stopped, tmp_path, monkeypatch):
+    """The addresses are said when the workers serve, and not at all when the server is stopped before."""
+    service = service_of(tmp_path, 'port = "0"\nworkers = 1\n')
+    service.serving = Waiting()
+    said = []
+    monkeypatch.setattr(service, "announce", lambda: said.append("ready"))
+    monkeypatch.setattr(service, "_take_signal", lambda name, act: None)
+    service.startService()
+    if stopped:
+        service.stopService()
+    assert said == []
+    service.serving.begun.callback(None)
+    assert said == ([] if stopped else ["ready"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_reload_that_is_stopped(tmp_path, monkeypatch):
+    """A server that is stopped while its workers change listens nowhere afterwards."""
+    service = service_of(tmp_path, 'port = "0"\nworkers = 1\n')
+    service.privilegedStartService()
+    monkeypatch.setattr(service.serving, "_workers", Waiting())
+    await service.renew()
+    assert service.urls == []

@@ -104,12 +104,22 @@ class Http2Channel(H2Connection):
         return stream is not None and not stream.closed
 
     def _requestEnded(self, event: Any) -> None:
-        if self._is_open(event.stream_id):
+        if self._is_open(event.stream_id) and event.stream_id in self.streams:
             super()._requestEnded(event)
 
+    def _requestDataReceived(self, event: Any) -> None:
+        if event.stream_id in self.streams:
+            super()._requestDataReceived(event)
+        else:
+            # The rest of a body that was refused; other streams share its part of the connection's window.
+            self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+
     def abortRequest(self, streamID: int) -> None:
+        # Twisted resets with NO_ERROR, which a client takes for the end of a whole answer (RFC 9113, 8.1).
         if self._is_open(streamID):
-            super().abortRequest(streamID)
+            self.conn.reset_stream(streamID, ErrorCodes.INTERNAL_ERROR)
+            if self._tryToWriteControlData():
+                self._requestDone(streamID)
 
     def _resume_streams(self) -> None:
         """Send on where the client has opened a window, by an update or by a setting."""

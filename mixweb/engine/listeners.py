@@ -179,7 +179,8 @@ class Listeners:
             for wanted in listens:
                 after.append(await self._keep_or_open(wanted, before.get(_address(wanted)), changes))
         except BaseException:
-            await _close(opened for opened in after if _address(opened.listen) not in before)
+            # Not waited for: who asked learns at once why it cannot be had.
+            Deferred.fromCoroutine(_close([opened for opened in after if _address(opened.listen) not in before]))
             raise
         self.opened = after
         for change in changes:

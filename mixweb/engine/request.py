@@ -16,6 +16,7 @@ from warnings import warn
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.spread.pb import ViewPoint
 from twisted.web import http, server
@@ -57,7 +58,10 @@ _BODY_FIELDS = (
 )
 
 #: A form larger than this is not read into ``args``; its resource reads ``content``.
-MAX_FORM_BYTES = 8 * 1024 * 1024
+MAX_FORM_BYTES = 1024 * 1024
+
+#: A generator that never waits lets others have their turn after so many pieces.
+_TURN_PIECES = 64
 
 _SPOOL_BYTES = 100_000
 
@@ -173,6 +177,7 @@ class Request(server.Request):
     _logged = False
     _received_bytes = 0
     _declared: int | None = None
+    _head_sent = False
 
     args = Lazy[dict[bytes, list[bytes]]](lambda self: self._parse_args())
     client = Lazy[Any](lambda self: (self.channel or self._left_channel).getPeer())
@@ -222,9 +227,17 @@ class Request(server.Request):
     def parseCookies(self) -> None:
         """Nothing: cookies are read when asked for."""
 
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The request is complete."""
+    def requestReceived(self, command: bytes, path: bytes | None, version: bytes) -> None:
+        """
+        The request is complete.
+
+        :param path: the target; ``None`` for a CONNECT of HTTP/2.
+        """
         if self._refused:
+            return
+        if path is None:
+            self.begin(command, b"*", version)
+            self.refuse(501, "This server opens no tunnels.")
             return
         if self._received_bytes:
             self.content.seek(0)
@@ -404,7 +417,7 @@ class Request(server.Request):
                 self.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             self.complete(body.encode())
         elif isinstance(body, Deferred) or iscoroutine(body):
-            self.spawn(body).addCallback(self._answer_late)
+            self.spawn(body, self._answer_late)
         elif isinstance(body, AsyncGenerator):
             self.spawn(self._stream(body))
         else:
@@ -429,17 +442,23 @@ class Request(server.Request):
         except Exception:
             self.processingFailed(Failure())
 
-    def spawn(self, work: Coroutine[Any, Any, Any] | Deferred[Any]) -> Deferred[Any]:
+    def spawn(
+        self, work: Coroutine[Any, Any, Any] | Deferred[Any], then: Callable[[Any], object] | None = None
+    ) -> Deferred[Any]:
         """
         Run what waits on behalf of this request: cancelled when the client leaves, a 500 when it fails, the connection
         dropped when the head of the answer had left before.
 
+        :param then: called with the result, not after a failure.
         :returns: fires with the result, or with ``None`` after a failure.
         """
         running = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
         gone = self.notifyFinish()
         gone.addErrback(lambda _: running.cancel())
-        running.addErrback(self._failed)
+        if then is None:
+            running.addErrback(self._failed)
+        else:
+            running.addCallbacks(then, self._failed)
         return running
 
     def _failed(self, reason: Failure) -> None:
@@ -454,10 +473,16 @@ class Request(server.Request):
         flow = _Flow()
         self.registerProducer(flow, True)
         try:
+            written = 0
             async for piece in generator:
                 self.write(piece if isinstance(piece, bytes) else piece.encode())
+                if self._is_head or self.code in _BODILESS:
+                    break
+                written += 1
                 if flow.paused:
                     await flow.ready()
+                elif written % _TURN_PIECES == 0:
+                    await deferLater(self.site.reactor, 0)
         finally:
             await generator.aclose()
             if not self._disconnected:
@@ -467,7 +492,11 @@ class Request(server.Request):
     # The answer
 
     def complete(self, body: bytes) -> None:
-        """Answer with a whole body and finish."""
+        """Answer with a whole body, or the rest of one, and finish."""
+        if self.startedWriting:
+            self.write(body)
+            self.finish()
+            return
         headers = self.responseHeaders
         if body or not self._is_head or not headers.has(b"Content-Length"):
             headers.put(b"Content-Length", b"%d" % len(body))
@@ -481,6 +510,7 @@ class Request(server.Request):
                 body = body_filter.feed(body) + body_filter.flush()
             headers.put(b"Content-Length", b"%d" % len(body))
         self.sentLength = len(body)
+        self._head_sent = True
         channel = self.channel
         if hasattr(channel, "writeAnswer"):
             channel.writeAnswer(self.code, self.code_message, headers, body)
@@ -547,9 +577,13 @@ class Request(server.Request):
         :param detail: one sentence for the client.
         :returns: ``NOT_DONE_YET``, so that a resource may return it.
         """
-        if self.startedWriting:
+        if self._head_sent:
             self.abort()
             return NOT_DONE_YET
+        if self.startedWriting:
+            # What was to change the head failed: the error goes without it.
+            self.startedWriting = 0
+            self._hooks = None
         for name in _BODY_FIELDS:
             self.responseHeaders.removeHeader(name)
         self.etag = self.lastModified = None
@@ -639,6 +673,7 @@ class Request(server.Request):
         if self.clientproto == b"HTTP/1.1" and not framed:
             headers.put(b"Transfer-Encoding", b"chunked")
             self._chunked = True
+        self._head_sent = True
         self.channel.writeHeaders(self.clientproto, b"%d" % self.code, self.code_message, headers)
 
     def _declared_length(self, headers: ResponseFields) -> int | None:

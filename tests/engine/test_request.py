@@ -395,3 +395,71 @@ def test_head_of_unknown_length():
     """A HEAD that is finished with nothing written names no length that nobody knows."""
     found = SiteAgent(Call(lambda request: request.finish() or NOT_DONE_YET)).request("HEAD", "/")
     assert (found.status, found["Content-Length"], found["Transfer-Encoding"]) == (200, None, None)
+
+
+async def breaks_late(request):
+    request.write(b"begun")
+    await succeed(None)
+    raise KeyError("late")
+
+
+def test_late_failures(failures):
+    """A failure after the head has left drops the connection: the answer does not look complete."""
+    exchange = SiteAgent(Call(breaks_late)).open()
+    assert exchange.transport.aborted
+    assert not exchange.received.endswith(b"0\r\n\r\n")
+    assert [failure.type for failure in failures] == [KeyError]
+
+
+def writes_and_returns(request):
+    request.write(b"one")
+    return b"two"
+
+
+def test_write_then_return():
+    """What is returned after something was written is the rest of the body."""
+    assert SiteAgent(Call(writes_and_returns)).get("/").body == b"onetwo"
+
+
+@pytest.mark.parametrize(("error", "status"), [(HTTPError(409, "taken"), 409), (KeyError("x"), 500)])
+@pytest.mark.parametrize("where", ["hook", "filter"])
+def test_hooks_that_fail(error, status, where, failures):
+    """A hook or filter that fails before anything has left is an error answer, not a dropped connection."""
+
+    def fail(*_):
+        raise error
+
+    class Broken:
+        feed = fail
+        flush = fail
+
+    def answer(request):
+        if where == "hook":
+            request.before_headers(fail)
+        else:
+            request.filter_body(Broken())
+        return b"body"
+
+    found = SiteAgent(Call(answer)).get("/")
+    assert found.status == status
+    assert len(failures) == (status == 500)
+
+
+async def endless(request):
+    while True:
+        yield b"x" * 1000
+
+
+def test_head_of_a_generator():
+    """A generator is not run on for an answer without a body."""
+    assert SiteAgent(Call(endless)).request("HEAD", "/").status == 200
+
+
+def test_generators_take_turns():
+    """A generator that never waits gives way to other work now and then."""
+    agent = SiteAgent(Call(endless))
+    exchange = agent.open()
+    assert 50_000 < len(exchange.transport.value()) < 100_000
+    assert len(agent.clock.getDelayedCalls()) == 1
+    exchange.disconnect()
+    assert agent.clock.getDelayedCalls() == []

@@ -190,3 +190,29 @@ def test_example_tac(start, curl, tmp_path):
     server = start(BIN / "twistd", "-n", "--pidfile=", "-y", "site.tac")
     assert "The shop is open" in curl(server.url + "/", "-H", "Host: www.shop.localhost")[2]
     assert "mixweb is running" in curl(server.url + "/")[2]
+
+
+def test_one_of_two_ports_is_busy(run, tmp_path):
+    """When one port is taken the server ends and says so, though another one could be had."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, err = run(
+            BIN / "mixweb", "--files", tmp_path, "--listen", "tcp:0:interface=127.0.0.1",
+            "--listen", f"tcp:{port}:interface=127.0.0.1",
+        )  # fmt: skip
+    assert (status, len(err.splitlines())) == (3, 1)
+    assert str(port) in err
+
+
+def test_nothing_is_served_unasked(start, curl, tmp_path):
+    """A file that says nothing of files does not have the current directory served."""
+    (tmp_path / "site.toml").write_text('port = "0"\n[redirect]\nrules = { "/a" = "/b" }\n')
+    server = start(BIN / "mixweb", "site.toml")
+    assert curl(f"{server.url}/site.toml")[0] == "HTTP/1.1 404 Not Found"
+
+
+def test_reload_takes_process_ids_only(mixweb, tmp_path):
+    """A number that stands for many processes is no process id."""
+    (tmp_path / "all.pid").write_text("-1")
+    for arguments in (["--pid", "0"], ["--pid", "-1"], ["--pidfile", "all.pid"]):
+        assert mixweb("reload", *arguments)[0] == 1

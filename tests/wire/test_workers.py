@@ -282,6 +282,8 @@ def test_drain(server):
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
         server.wait_for("stopping, 12 requests in flight")
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
         with server.client() as late, pytest.raises(ConnectionError):
             late.request("GET", "/")
         assert {answer.result() for answer in answers} == {(200, b"slow", "close")}
