@@ -15,7 +15,7 @@ from mixweb.feature import FilePath, Settings, option
 class Server:
     """Settings of the server itself."""
 
-    port: str = option("", help="Port on loopback, or an endpoint description (tcp:8080).", metavar="PORT")
+    port: str | int = option("", help="Port on loopback, or an endpoint description (tcp:8080).", metavar="PORT")
     listen: Sequence[str] = option(
         (), help="Endpoint description to listen on, or @FILE with one a line; repeatable.", metavar="STRPORTS"
     )

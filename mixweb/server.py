@@ -54,9 +54,9 @@ def listens(loaded: Loaded, default: Callable[[], int]) -> list[Listen]:
     found: list[Listen] = []
     problems: list[Problem] = []
     for name, description in [*(("listen", text) for text in server.listen), ("port", server.port)]:
-        if description:
+        if description != "":
             try:
-                found += parse_all(description, server.public)
+                found += parse_all(str(description), server.public)
             except ValueError as reason:
                 problems.append(Problem(_origin(loaded, name), str(reason)))
     if server.https:
@@ -81,7 +81,7 @@ def unshareable(loaded: Loaded, found: Sequence[Listen]) -> Iterator[Problem]:
         for item in found:
             reason = refusal(item)
             if reason:
-                yield Problem(_origin(loaded, "port" if item.description == server.port else "listen"), reason)
+                yield Problem(_origin(loaded, "port" if item.description == str(server.port) else "listen"), reason)
 
 
 def _origin(loaded: Loaded, name: str) -> Origin:

@@ -244,6 +244,7 @@ def test_document(tmp_path, monkeypatch):
         ('[host.a]\naliases = "b"', ["site.toml:2: aliases: expected a list of text"]),
         ("[files]\n[[files]]", ["site.toml:2: 8: "]),
         ("port = \n", ["site.toml:1: 8: invalid value\n  port = \n         ^"]),
+        ("port = 8080", []),
         ('listen = "tcp:1"', ["site.toml:1: listen: expected a list of text, got text"]),
         ("drain = -1", ["site.toml:1: drain must not be negative"]),
         (

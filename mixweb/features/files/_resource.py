@@ -167,30 +167,36 @@ class FilesResource:
         finally:
             directory.close()
 
-    def _serve(self, request: Request, opened: Opened) -> bytes | int:
+    def _serve(self, request: Request, opened: Opened, keep: bool = True) -> bytes | int:
         processor = self.processors.find(opened)
         if processor is not None:
             return self.processors.run(request, processor, opened)
         try:
             _only_reads(request)
-            return self._send(request, opened)
+            return self._send(request, opened, keep)
         finally:
             opened.close()
 
-    def _send(self, request: Request, opened: Opened) -> bytes | int:
+    def _send(self, request: Request, opened: Opened, keep: bool) -> bytes | int:
+        """
+        Answer with a file.
+
+        :param keep: whether the path stands for the file, and not only for this request.
+        """
         codings = self._represent.codings(opened)
         coding = choose(_accepted(request), codings)
         encoded = self._represent.encoded(opened, coding) if coding is not None else None
         if encoded is None:
             made = self._represent.make(opened, codings=codings)
-            if made.body is not None:
+            if keep and made.body is not None:
                 self._keep(request, opened, made, codings)
             return answer(request, made, opened.release(made.body is None))
         assert coding is not None
-        self._keep(request, opened, None, codings)
+        if keep:
+            self._keep(request, opened, None, codings)
         try:
             made = self._represent.make(encoded, opened, codings, coding)
-            if made.body is not None:
+            if keep and made.body is not None:
                 self._keep(request, encoded, made, codings, coding)
             return answer(request, made, encoded.release(made.body is None))
         finally:
@@ -203,7 +209,7 @@ class FilesResource:
                 found = self._named(self.settings.fallback)
                 if found is not None:
                     request.responseHeaders.addRawHeader(b"Vary", b"Accept, Sec-Fetch-Mode")
-                    return self._serve(request, found)
+                    return self._serve(request, found, keep=False)
             if self.settings.not_found:
                 found = self._named(self.settings.not_found)
                 if found is not None:

@@ -546,3 +546,13 @@ def test_time_of_the_future(serve, add):
 def test_types_do_not_depend_on_the_machine():
     """Only the built-in tables count."""
     assert Types("a/b").find(b"x.rs") == (None, None)
+
+
+def test_fallback_is_not_kept(serve, add, settled):
+    """What a visit was given for a path that does not exist is not what a script asking for it is given next."""
+    add("index.html", "app")
+    agent = serve(fallback="index.html")
+    for _ in range(3):
+        assert agent.get("/none", VISIT).body == b"app"
+        assert agent.get("/none").status == 404
+    assert "Sec-Fetch-Mode" in agent.get("/none", VISIT)["Vary"]
