@@ -165,7 +165,10 @@ class LogFile:
 
     def _is_plain(self) -> bool:
         """Whether the path is a file's own name: a link (``/dev/stdout``) or a device is not renamed."""
-        return stat.S_ISREG(os.lstat(self.path).st_mode)
+        try:
+            return stat.S_ISREG(os.lstat(self.path).st_mode)
+        except FileNotFoundError:
+            return False  # another process has just renamed it
 
     def _rotate(self, now: float) -> None:
         from fcntl import LOCK_EX, LOCK_NB, flock

@@ -660,6 +660,20 @@ def test_processes_that_compete(tmp_path):
     assert path.read_text() == "second\n"
 
 
+def test_process_that_has_not_begun_the_next(tmp_path, events):
+    """When another process has put the file aside, and no next one is there yet, lines are written nevertheless."""
+    path = tmp_path / "log"
+    rotation = Competing(5, 3)
+    rotation.other = lambda: path.rename(tmp_path / "log.1")
+    file = LogFile(str(path), rotation, lambda: NOON)
+    file.write(b"first\n")
+    file.write(b"second\n")
+    file.write(b"third\n")
+    file.close()
+    assert [(tmp_path / name).read_text() for name in ("log.1", "log")] == ["first\nsecond\n", "third\n"]
+    assert warnings_in(events) == []
+
+
 def test_process_that_is_rotating(tmp_path, events):
     """While another process holds the file to rotate it, lines go on being written and nobody waits."""
     path = tmp_path / "log"
