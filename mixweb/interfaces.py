@@ -19,6 +19,32 @@ class IUser(Interface):
     """Who the request is from, when it was authenticated."""
 
     name = Attribute("the user's name as text")
+    roles = Attribute("the user's roles, a frozenset of text without the #")
+    scheme = Attribute("how the user was recognised: session, basic, digest, bearer, dummy ...")
+
+
+class ISession(Interface):
+    """
+    The session of a request: text keys and values that JSON can hold, kept in a store.
+
+    It is a mutable mapping (``session["n"] = 1``, ``session.get``, ``session.pop`` ...). It exists for every request behind
+    the ``session`` feature; nothing is stored and no cookie set until something is put into it.
+    """
+
+    new = Attribute("whether the client brought no session of ours")
+
+    def rotate() -> None:
+        """Go on under a new id, with what it holds: at login, and whenever rights change."""
+
+    def end() -> None:
+        """Forget it, here and at the client."""
+
+
+class IFormToken(Interface):
+    """What a form sends along to show that it is one of ours, where the ``csrf`` feature stands in front."""
+
+    field = Attribute("the name of the form field, as text")
+    value = Attribute("the token for this request, as text; another one each time it is asked for")
 
 
 class ISessionTag(Interface):
