@@ -11,7 +11,6 @@ from twisted.web.http import datetimeToString
 
 from mixweb.engine.files import MAX_FILE_BYTES, FieldBlock
 from mixweb.features.files._answer import Representation, entity_tag
-from mixweb.features.files._codings import EXTENSIONS
 from mixweb.features.files._conditional import State
 from mixweb.features.files._lookup import Lookup
 from mixweb.features.files._names import Types, ValueByName, attachment, name_rules
@@ -20,6 +19,9 @@ from mixweb.features.files._walk import Opened
 
 if TYPE_CHECKING:
     from mixweb.features.files import Files
+
+#: Content coding to the extension of its files, best first.
+EXTENSIONS = {b"br": b".br", b"zstd": b".zst", b"gzip": b".gz"}
 
 #: What an answer without content tells of the file (RFC 9110, 15.4.5).
 _UNCHANGED = frozenset((b"ETag", b"Last-Modified", b"Cache-Control", b"Expires", b"Vary", b"Content-Location"))

@@ -25,12 +25,12 @@ from mixweb.engine.fields import weights
 from mixweb.engine.files import FileCache
 from mixweb.engine.request import Request
 from mixweb.features.files._answer import Representation, answer, content
-from mixweb.features.files._codings import choose
 from mixweb.features.files._directory import list_directory
 from mixweb.features.files._lookup import Lookup, Names, Redirect
 from mixweb.features.files._processors import SCRIPTS, Processors
 from mixweb.features.files._represent import Representer
 from mixweb.features.files._walk import Opened, Tree
+from mixweb.kit.codings import choose
 from mixweb.kit.scripts import ScriptRegistry
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ Names of files: types, codings, rules.
 
 import pytest
 
-from mixweb.features.files._codings import choose
+from mixweb.kit.codings import choose
 from mixweb.features.files._names import Types, ValueByName, attachment, check_media_type, name_rule
 
 
