@@ -5,7 +5,7 @@ Settings become a resource tree; the only place where things are wrapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -154,6 +154,7 @@ class Assembler:
         :raises BuildError: when a feature refuses its settings.
         """
         self.tree = Tree(root=VirtualHosts())
+        self.compat = plan.server.compat
         server_defaults, host_defaults = self._split(plan.defaults)
         server_own, own = self._split(plan.default.settings)
         hosts = VirtualHosts(self._host(own, host_defaults, plan.default.without))
@@ -188,7 +189,8 @@ class Assembler:
         if getattr(settings, "raw", feature.raw):
             raw.append(at)
         context = self._context(lambda prefix: raw.append((*at, *prefix)))
-        return self._build(settings, lambda: feature.build(settings, context))
+        wanted = replace(settings, compat=self.compat) if getattr(settings, "compat", None) == "" else settings
+        return self._build(settings, lambda: feature.build(wanted, context))
 
     def _wrap(self, resource: IResource, stack: list[Layer]) -> IResource:
         context = self._context(lambda prefix: None)

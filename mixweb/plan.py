@@ -33,6 +33,9 @@ class Server:
     drain: int = option(30, help="Seconds that running requests are given when the server stops.", metavar="SECONDS")
     display_tracebacks: bool = option(False, help="Show tracebacks to clients. Unsafe.")
     personal: bool = option(False, help="Publish the site to a shared server on ~/.twistd-web-pb instead of by HTTP.")
+    compat: str = option(
+        "", help="Status codes of mixnmatchttp for every feature that has them, or empty.", metavar="NAME"
+    )
     quiet: bool = option(False, help="Print one line for each address and nothing else.")
 
     def __post_init__(self) -> None:
@@ -40,6 +43,8 @@ class Server:
             raise ValueError("https must be a port from 1 to 65535")
         if self.https and not self.certificate:
             raise ValueError("https needs a certificate: add --certificate FILE")
+        if self.compat not in ("", "mixnmatchttp"):
+            raise ValueError(f"compat must be 'mixnmatchttp' or empty, not {self.compat!r}")
         if self.http2 not in ("twisted", "off"):
             raise ValueError(f"http2 must be 'twisted' or 'off', not {self.http2!r}")
         for name in ("max_body_bytes", "workers", "drain"):

@@ -3,10 +3,12 @@ Settings become a tree: hosts, mounts, wrappers at their stages.
 """
 
 import pytest
+from twisted.internet.task import Clock
 
 from mixweb.assemble import Assembler, BuildError, layers, stack
 from mixweb.feature import Mount, MountSettings
-from mixweb.plan import Host, Plan
+from mixweb.features.echo import Echo as RealEcho
+from mixweb.plan import Host, Plan, Server
 from mixweb.registry import Registry
 from mixweb.testing import SiteAgent
 from mixweb.vhost import VirtualHosts, host_key
@@ -60,6 +62,16 @@ def test_wrappers_meet_every_spelling(target, mount):
     found = agent.get(target)
     assert "s" in (found["X-Tags"] or "")
     assert "s" not in (agent.get("/administrator")["X-Tags"] or "")
+
+
+@pytest.mark.parametrize(
+    ("compat", "own", "status"), [("", "", 405), ("mixnmatchttp", "", 501), ("", "mixnmatchttp", 501)]
+)
+def test_compat(compat, own, status):
+    """The server's compat is that of every feature that has none of its own."""
+    plan = Plan(Server(compat=compat), Host(RealEcho(compat=own)))
+    agent = SiteAgent(Assembler(Clock()).assemble(plan).root)
+    assert agent.request("PUT", "/echo").status == status
 
 
 def test_stages():
