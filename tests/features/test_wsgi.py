@@ -167,6 +167,8 @@ async def test_chunked_body(serve):
 @implementer(IUser)
 class User:
     name = "zoë"
+    roles = frozenset()
+    scheme = "basic"
 
 
 @implementer(IClientAddress)

@@ -65,6 +65,10 @@ class Files(MountSettings):
         {}, help="What else runs files, by extension: a class or function by its dotted name.", metavar="EXT=CLASS"
     )
 
+    interpreters: Mapping[str, str] = option(
+        {}, help="Programs that run files by CGI, by extension (php=php-cgi).", metavar="EXT=PROGRAM"
+    )
+
     def __post_init__(self) -> None:
         try:
             existing_path(self.path)
@@ -73,7 +77,7 @@ class Files(MountSettings):
         for name in self.index:
             if not name or "/" in name or name in (".", ".."):
                 raise ValueError(f"index: {name!r} is not the name of a file")
-        for name in ("ignore_ext", "types", "encodings", "processors"):
+        for name in ("ignore_ext", "types", "encodings", "processors", "interpreters"):
             for extension in getattr(self, name):
                 if not _EXTENSION.match(extension):
                     raise ValueError(f"{name}: {extension!r} is not an extension")

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from twisted.python.reflect import namedAny
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Registry
-from twisted.web.twcgi import CGIScript
 
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.features.files._names import extension, plain_extension
 from mixweb.features.files._walk import Opened
+from mixweb.kit.cgi import ProgramResource, find_interpreters
 from mixweb.kit.mounted import is_resource
 
 #: Makes the resource that answers for a file, from its path and the registry of the mount.
@@ -33,7 +34,7 @@ SCRIPTS = {
 
 def cgi_script(path: str, registry: Registry) -> IResource:
     """A program that is started for each request (``.cgi``)."""
-    return IResource(CGIScript(path))
+    return ProgramResource(path)
 
 
 class Processors:
@@ -41,13 +42,16 @@ class Processors:
     Which files are run, and by what.
 
     :param names: extension to the dotted name of a processor.
+    :param interpreters: extension to a program that is given the file.
     :param registry: what the scripts share.
     :raises ValueError: when there is nothing of that name, or it cannot be called.
     """
 
-    def __init__(self, names: Mapping[str, str], registry: Registry) -> None:
+    def __init__(self, names: Mapping[str, str], registry: Registry, interpreters: Mapping[str, str] = {}) -> None:
         self.registry = registry
         self._found = {plain_extension(ending): _load(ending, name) for ending, name in names.items()}
+        for ending, program in find_interpreters(interpreters).items():
+            self._found[plain_extension(ending)] = partial(_interpreted, program)
 
     def find(self, opened: Opened) -> Processor | None:
         """What runs a file: as it was called, or as it is really called."""
@@ -74,6 +78,10 @@ class Processors:
         request.postpath = list(opened.rest)
         request.render(getChildForRequest(found, request))
         return NOT_DONE_YET
+
+
+def _interpreted(program: str, path: str, registry: Registry) -> IResource:
+    return ProgramResource(path, program)
 
 
 def _load(ending: str, name: str) -> Processor:

@@ -90,7 +90,8 @@ class FilesResource:
         self.reactor = reactor
         self.children: dict[bytes, IResource] = {}
         scripts = SCRIPTS if settings.scripts else {}
-        self.processors = Processors({**scripts, **settings.processors}, registry or ScriptRegistry())
+        names = {**scripts, **settings.processors}
+        self.processors = Processors(names, registry or ScriptRegistry(), settings.interpreters)
         extensions = [_dotted(extension) for extension in settings.ignore_ext]
         self.tree = Tree(os.fsencode(os.path.abspath(settings.path)), settings.symlinks, extensions)
         self.names = Names(settings.hidden, settings.sidecars)

@@ -5,7 +5,6 @@ Files that are run: scripts, pages, answers as they are, programs.
 import pytest
 from twisted.web.resource import Resource
 
-from mixweb.features.files._asis import parse_head
 from tests.features.files.conftest import BIG
 
 RPY = """\
@@ -123,48 +122,6 @@ def test_pages(serve, add, display, failures):
     assert len(failures) == 2
 
 
-@pytest.mark.parametrize(
-    ("data", "status", "reason", "fields", "body"),
-    [
-        (b"HTTP/1.1 418 Teapot\r\nX-A: b\r\n\r\nbody", 418, b"Teapot", [(b"X-A", b"b")], b"body"),
-        (b"HTTP/1.0 404\nX-A: b\n\nbody", 404, b"Not Found", [(b"X-A", b"b")], b"body"),
-        (b"HTTP/2 200 \n\n", 200, b"OK", [], b""),
-        (b"Status: 201 Made\nX-A: b\nX-A: c\n\n\nbody", 201, b"Made", [(b"X-A", b"b"), (b"X-A", b"c")], b"\nbody"),
-        (b"X-A: b\n\nbody", 200, b"OK", [(b"X-A", b"b")], b"body"),
-        (b"\nbody", 200, b"OK", [], b"body"),
-        (
-            b"HTTP/1.1 200 OK\nContent-Length: 9\nConnection: x\nTransfer-Encoding: chunked\nDate: x\n\nb",
-            200,
-            b"OK",
-            [],
-            b"b",
-        ),
-    ],
-)
-def test_parse_head(data, status, reason, fields, body):
-    """A head has a status line or a status field or neither, and no framing of its own."""
-    head = parse_head(data)
-    assert (head.status, head.reason, head.fields, data[head.length :]) == (status, reason, fields, body)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"no head",
-        b"HTTP/1.1 200 OK\nX-A: b",
-        b"HTTP/1.1 100 Go\n\n",
-        b"Status: 99\n\n",
-        b"X A: b\n\n",
-        b"X: \x00\n\n",
-    ],
-)
-def test_bad_heads(data):
-    """What is no head is refused."""
-    with pytest.raises(ValueError, match=r"\w"):
-        parse_head(data)
-
-
 def test_as_is(serve, add, failures, descriptors):
     """A file that holds an answer is sent as one, in the framing of the connection, which stays open."""
     add("a.asis", b"HTTP/1.1 203 Mine\nContent-Type: text/x-mine\nContent-Length: 9999\nX-A: b\nX-A: c\n\n" + BIG)
@@ -247,17 +204,3 @@ def test_own_processors(serve, add):
     assert agent.get("/a.up").text == "TEXT"
     assert agent.get("/page.rpy").text == "TEXT"
     assert agent.get("/a.no").status == 500
-
-
-def test_programs(serve, add, monkeypatch):
-    """A program is started for its file."""
-    started = []
-
-    def render(self, request):
-        started.append(self.filename)
-        return b"answer"
-
-    path = add("a.cgi", "#!/bin/sh")
-    monkeypatch.setattr("twisted.web.twcgi.CGIScript.render", render)
-    assert serve().get("/a.cgi/x").text == "answer"
-    assert started == [str(path)]
