@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from io import TextIOBase
+from io import BufferedReader
 from threading import Event
 from types import TracebackType
 from typing import Any, TypeAlias
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mixweb.engine.request import Request
+from mixweb.features._wsgi_environ import make_environ
+from mixweb.features._wsgi_input import StreamedInput
 from mixweb.kit.bodylength import BodyLength, declared_length
 
 Application: TypeAlias = Callable[..., Iterable[bytes]]
@@ -56,30 +57,91 @@ def parse_fields(headers: Any) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in pairs if name.lower() not in _SERVER_FIELDS]
 
 
+#: A body of so many bytes that is there at once is sent in one piece.
+_WHOLE_BYTES = 64 * 1024
+
+#: What may be on its way from an application to the reactor, in bytes, before the application waits.
+_AHEAD_BYTES = 128 * 1024
+
+
+class _Flow:
+    """
+    Lets an application run no faster than its client takes what it writes.
+
+    :ivar given: what it has written, in bytes; counted in its thread.
+    """
+
+    def __init__(self) -> None:
+        self.given = 0
+        self._sent = 0
+        self._over = False
+        self._progress = Event()
+        self._taken = Event()
+        self._taken.set()
+
+    def wait(self) -> None:
+        """In the application's thread: until more may be written."""
+        while self.given - self._sent > _AHEAD_BYTES and not self._over:
+            self._progress.wait()
+            self._progress.clear()
+        self._taken.wait()
+
+    def add_sent(self, size: int) -> None:
+        """So many bytes have been sent on."""
+        self._sent += size
+        self._progress.set()
+
+    def pause(self) -> None:
+        """The client takes no more for now."""
+        if not self._over:
+            self._taken.clear()
+
+    def resume(self) -> None:
+        """The client takes more."""
+        self._taken.set()
+
+    def end(self) -> None:
+        """Nobody waits for the client any more."""
+        self._over = True
+        self._progress.set()
+        self._taken.set()
+
+
 @implementer(IPushProducer)
 class Call:
     """
     One call of an application: :meth:`run` in a thread, everything that touches the request in the reactor's.
 
     The application waits while the client does not take what was sent.
+
+    :param hand_over: has work done in the reactor's thread.
+    :param multithread: whether other calls may run at the same time.
+    :param body: the body, where it is still arriving.
     """
 
     _log = Logger(namespace="mixweb.features.wsgi")
 
-    def __init__(self, application: Application, request: Request, environ: dict[str, Any], reactor: Any) -> None:
+    def __init__(
+        self,
+        application: Application,
+        request: Request,
+        hand_over: Callable[..., None],
+        multithread: bool,
+        body: StreamedInput | None = None,
+    ) -> None:
         self.application = application
         self.request = request
-        self.errors: TextIOBase = environ["wsgi.errors"]
-        self.environ = environ
-        self.reactor = reactor
+        self.hand_over = hand_over
+        self.multithread = multithread
+        self.input = body
         self.status: tuple[int, bytes] | None = None
         self.fields: list[tuple[bytes, bytes]] = []
         self.length: int | None = None
         self.body: BodyLength | None = None
         self.begun = False
+        self.complete = False
         self.gone = False
-        self._taken = Event()
-        self._taken.set()
+        self._flow: _Flow | None = None
         request.notifyFinish().addBoth(self._ended)
 
     # In the application's thread
@@ -88,26 +150,26 @@ class Call:
         """Call the application and send what it gives."""
         if self.gone:
             return
-        reason = self._call()
-        self.errors.flush()
-        if reason is None:
-            self._later(self._finish)
-        else:
-            self._later(self._fail, reason)
-
-    def _call(self) -> Failure | None:
+        environ: dict[str, Any] = {}
         try:
-            self._iterate(self.application(self.environ, self.start_response))
+            environ = make_environ(self.request, self.multithread, self.input and BufferedReader(self.input))
+            self._iterate(self.application(environ, self.start_response))
             if self.status is None:
                 raise RuntimeError("the application did not call start_response")
         except BaseException:
-            return Failure()
-        return None
+            self._end(environ, self._fail, Failure())
+        else:
+            self._end(environ, self._finish)
+
+    def _end(self, environ: dict[str, Any], work: Callable[..., None], *arguments: Any) -> None:
+        if environ:
+            environ["wsgi.errors"].flush()
+        self._later(work, *arguments)
 
     def _iterate(self, pieces: Iterable[bytes]) -> None:
         try:
-            if type(pieces) is list and len(pieces) == 1 and self._is_all(pieces[0]):
-                self._later(self._complete, pieces[0])
+            if type(pieces) is list and self._flow is None and self._are_all(pieces):
+                self._later(self._complete, b"".join(pieces))
                 return
             for piece in pieces:
                 if piece:
@@ -120,17 +182,20 @@ class Call:
                 close()
 
     def _later(self, work: Callable[..., None], *arguments: Any) -> None:
-        self.reactor.callFromThread(self._do, work, *arguments)
+        self.hand_over(self._do, work, *arguments)
 
-    def _is_all(self, piece: bytes) -> bool:
-        """Whether a piece is a whole body that nothing is wrong with."""
-        return bool(piece) and type(piece) is bytes and self.status is not None and self.length in (None, len(piece))
+    def _are_all(self, pieces: list[bytes]) -> bool:
+        """Whether pieces are a whole short body that nothing is wrong with."""
+        if self.status is None or not all(type(piece) is bytes for piece in pieces):
+            return False
+        size = sum(map(len, pieces))
+        return 0 < size <= _WHOLE_BYTES and self.length in (None, size)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None) -> Any:
         """The application's ``start_response``."""
         if exc_info is not None:
             try:
-                if self.begun:
+                if self._flow is not None:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
@@ -146,9 +211,13 @@ class Call:
             raise TypeError(f"the application gave {type(data).__name__} in the place of bytes")
         if self.status is None:
             raise RuntimeError("the application gave a body before it called start_response")
-        if not self.gone:
-            blockingCallFromThread(self.reactor, self._send, data)
-            self._taken.wait()
+        if self.gone:
+            return
+        if self._flow is None:
+            self._flow = _Flow()
+        self._flow.given += len(data)
+        self._later(self._send, data)
+        self._flow.wait()
 
     # In the reactor's thread
 
@@ -175,12 +244,16 @@ class Call:
             self._send(body)
         else:
             self._begin()
+            self.complete = True
             self.request.complete(body)
 
     def _send(self, data: bytes) -> None:
-        if self.gone:
-            return
+        if self._flow is not None:
+            self._flow.add_sent(len(data))
         if not self.begun:
+            if len(data) == self.length:
+                self._complete(data)
+                return
             self._begin()
             self.request.registerProducer(self, True)
         assert self.body is not None
@@ -209,17 +282,20 @@ class Call:
 
     def _ended(self, _: object) -> None:
         self.gone = True
-        self._taken.set()
+        if self._flow is not None:
+            self._flow.end()
+        if self.input is not None:
+            self.input.abandon()
 
     def pauseProducing(self) -> None:
         """The client takes no more for now."""
-        if not self.gone:
-            self._taken.clear()
+        if self._flow is not None:
+            self._flow.pause()
 
     def resumeProducing(self) -> None:
         """The client takes more."""
-        self._taken.set()
+        if self._flow is not None:
+            self._flow.resume()
 
     def stopProducing(self) -> None:
         """The client has left."""
-        self._taken.set()

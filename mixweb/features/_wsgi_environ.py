@@ -4,22 +4,26 @@ What a WSGI application is told of a request (PEP 3333).
 
 from __future__ import annotations
 
-from io import TextIOBase
+from io import BufferedReader, TextIOBase
 from typing import Any
 
 from twisted.logger import Logger
 
 from mixweb.engine.request import Request
-from mixweb.kit.gateway import meta_variables, path
+from mixweb.kit.gateway import meta_variables, path, text
 
 
-def make_environ(request: Request, multithread: bool) -> dict[str, Any]:
-    """The environment that an application is told of a request."""
+def make_environ(request: Request, multithread: bool, body: BufferedReader | None = None) -> dict[str, Any]:
+    """
+    The environment that an application is told of a request.
+
+    :param body: what the body is read from while it arrives; ``None`` when it is complete.
+    """
     return {
         "SCRIPT_NAME": path(request.prepath),
         "PATH_INFO": path(request.postpath),
         **meta_variables(request),
-        **_body(request),
+        **(_complete_body(request) if body is None else _arriving_body(request, body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https" if request.isSecure() else "http",
         "wsgi.errors": _ErrorLog(),
@@ -29,13 +33,21 @@ def make_environ(request: Request, multithread: bool) -> dict[str, Any]:
     }
 
 
-def _body(request: Request) -> dict[str, Any]:
+def _complete_body(request: Request) -> dict[str, Any]:
     content = request.content
     length = content.seek(0, 2)
     content.seek(0)
     found: dict[str, Any] = {"wsgi.input": content, "wsgi.input_terminated": True}
     if length or request.requestHeaders.hasHeader(b"Content-Length"):
         found["CONTENT_LENGTH"] = str(length)
+    return found
+
+
+def _arriving_body(request: Request, body: BufferedReader) -> dict[str, Any]:
+    found: dict[str, Any] = {"wsgi.input": body, "wsgi.input_terminated": True}
+    length = request.getHeader(b"Content-Length")
+    if length is not None:
+        found["CONTENT_LENGTH"] = text(length)
     return found
 
 

@@ -6,27 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from threading import Thread
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from mixweb.engine.errors import HTTPError
+from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
 from mixweb.features._wsgi_call import Application, Call
-from mixweb.features._wsgi_environ import make_environ
+from mixweb.features._wsgi_input import StreamedInput
+from mixweb.features._wsgi_threads import ApplicationThreads
 from mixweb.kit.imports import import_name
 
-#: How long calls that are under way are waited for when the application stops, in seconds.
-STOP_SECONDS = 10
+#: A longer body is read by the application while it arrives; a shorter one does not hold up a thread, in bytes.
+STREAMED_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,58 +40,7 @@ class Wsgi(MountSettings):
             raise ValueError("threads must be at least 1")
 
 
-class ApplicationThreads(Service):
-    """
-    The threads that applications are called in; daemons, so that none can keep the process from ending.
-
-    :param maximum: how many there are at most; further calls wait, and so do all until the service has started.
-    """
-
-    stopped = False
-    _log = Logger()
-
-    def __init__(self, maximum: int, reactor: Any) -> None:
-        self.reactor = reactor
-        self.maximum = maximum
-        self.pool = self._make_pool()
-
-    def _make_pool(self) -> ThreadPool:
-        pool = ThreadPool(0, self.maximum, "wsgi")
-        pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-        return pool
-
-    def startService(self) -> None:
-        super().startService()
-        if self.stopped:
-            self.stopped = False
-            self.pool = self._make_pool()
-        self.pool.start()
-
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
-        self.stopped = True
-        stopped: Deferred[None] = Deferred()
-
-        def stop() -> None:
-            self.pool.stop()
-            self.reactor.callFromThread(stopped.callback, None)
-
-        Thread(target=stop, daemon=True).start()
-        stopped.addTimeout(STOP_SECONDS, self.reactor)
-        return stopped.addErrback(lambda _: self._log.warn("calls of a WSGI application did not end in time"))
-
-    def start(self, call: Call) -> None:
-        """
-        Run a call as soon as a thread is free.
-
-        :raises HTTPError: 503 when the threads are stopped.
-        """
-        if self.stopped:
-            raise HTTPError(503, "The application is stopped.")
-        self.pool.callInThread(call.run)
-
-
-@implementer(IResource)
+@implementer(IResource, IBodyReceiver)
 class WSGIResource:
     """An application at a path and everything below it."""
 
@@ -107,9 +51,19 @@ class WSGIResource:
         self.threads = threads
 
     def render(self, request: Request) -> int:
-        environ = make_environ(request, self.threads.maximum > 1)
-        self.threads.start(Call(self.application, request, environ, self.threads.reactor))
+        length = request.getHeader(b"Content-Length")
+        if request.body_complete or length is None or int(length) <= STREAMED_BYTES:
+            # Not all applications know how to read a body whose length they are not told.
+            request.when_body(self._call)
+        else:
+            body = StreamedInput(request, self.threads.hand_over)
+            self._call(request, body)
+            body.begin()
         return NOT_DONE_YET
+
+    def _call(self, request: Request, body: StreamedInput | None = None) -> None:
+        threads = self.threads
+        threads.start(Call(self.application, request, threads.hand_over, threads.maximum > 1, body).run)
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
         raise TypeError("an application is a leaf: it has no children")

@@ -4,6 +4,8 @@ What a program behind a gateway is told of a request: the meta-variables of CGI 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mixweb.engine.request import Request
 from mixweb.interfaces import IClientAddress, IUser
 
@@ -21,6 +23,14 @@ def path(segments: list[bytes]) -> str:
     return text(b"".join(b"/" + segment for segment in segments))
 
 
+@lru_cache(maxsize=512)
+def _variable(name: bytes) -> str:
+    """The variable that a field is handed on as; empty when it is not."""
+    if b"_" in name or name.lower() in _OTHER_FIELDS:
+        return ""
+    return "HTTP_" + text(name).upper().replace("-", "_")
+
+
 def meta_variables(request: Request) -> dict[str, str]:
     """
     All that does not depend on the program: method, query, addresses, fields, the user.
@@ -28,27 +38,28 @@ def meta_variables(request: Request) -> dict[str, str]:
     Fields with an underscore are left out, as they would be taken for those with a hyphen.
     """
     here, peer = request.getHost(), request.getClientAddress()
-    trusted = IClientAddress(request, None)
-    authority, user = request.authority, IUser(request, None)
+    authority = request.authority
+    fields = request.requestHeaders
     found = {
         "REQUEST_METHOD": text(request.method),
         "QUERY_STRING": text(request.target.partition(b"?")[2]),
         "SERVER_PROTOCOL": text(request.clientproto),
         "SERVER_NAME": text(authority.host) if authority else str(getattr(here, "host", "localhost")),
-        "SERVER_PORT": str(getattr(here, "port", 443 if request.isSecure() else 80)),
-        "REMOTE_ADDR": str(trusted.host if trusted else getattr(peer, "host", "")),
-        "REMOTE_PORT": "" if trusted else str(getattr(peer, "port", "")),
-        **{
-            "HTTP_" + text(name).upper().replace("-", "_"): text(
-                (b"; " if name.lower() == b"cookie" else b",").join(values)
-            )
-            for name, values in request.requestHeaders.getAllRawHeaders()
-            if b"_" not in name and name.lower() not in _OTHER_FIELDS
-        },
+        "SERVER_PORT": str(here.port if hasattr(here, "port") else 443 if request.isSecure() else 80),
     }
-    kind = request.getHeader(b"Content-Type")
+    for name, values in fields.getAllRawHeaders():
+        variable = _variable(name)
+        if variable:
+            joint = b"; " if variable == "HTTP_COOKIE" else b","
+            found[variable] = text(values[0] if len(values) == 1 else joint.join(values))
+    kind = fields.getRawHeaders(b"Content-Type")
     if kind is not None:
-        found["CONTENT_TYPE"] = text(kind)
+        found["CONTENT_TYPE"] = text(kind[-1])
+    trusted, user = IClientAddress(request, None), IUser(request, None)
+    if trusted is None:
+        found["REMOTE_ADDR"], found["REMOTE_PORT"] = str(getattr(peer, "host", "")), str(getattr(peer, "port", ""))
+    else:
+        found["REMOTE_ADDR"], found["REMOTE_PORT"] = str(trusted.host), ""
     if user is not None:
         found["REMOTE_USER"] = text(user.name.encode())
         found["AUTH_TYPE"] = user.scheme

@@ -12,6 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import globalLogPublisher
 from zope.interface import implementer
@@ -383,9 +384,11 @@ async def test_client_leaves(serve, failures):
 async def test_slow_client(serve):
     """The application waits as long as the client does not take what was sent."""
     given = []
+    sent = Event()
     paused = Deferred().addTimeout(5, reactor)
 
     def application(environ, start_response):
+        sent.wait(5)
         start_response("200 OK", [])
         for number in range(50):
             given.append(number)
@@ -395,6 +398,7 @@ async def test_slow_client(serve):
             yield b"piece"
 
     exchange, ended = serve(application).open()
+    sent.set()
     await paused
     assert given == [0, 1, 2, 3]
     exchange.protocol.resumeProducing()
@@ -480,3 +484,58 @@ def test_settings(options, message):
 async def test_names(serve, name):
     """An application is named with a colon or with dots."""
     assert (await serve(name).ask()).text.startswith("Hello world!")
+
+
+@pytest_twisted.ensureDeferred
+async def test_long_upload(serve):
+    """A long body is read while it arrives, as fast as the application takes it, and the application may leave the rest."""
+    read = []
+    go_on = Event()
+
+    def application(environ, start_response):
+        body = environ["wsgi.input"]
+        read.append((environ["CONTENT_LENGTH"], body.read(4)))
+        go_on.wait(5)
+        lines = sum(1 for _ in iter(body.readline, b"")) if environ["PATH_INFO"] == "/all" else 0
+        start_response("200 OK", [])
+        return [str(lines).encode()]
+
+    body = b"12345678901234\n" * 200_000  # 46 pieces
+    for path, lines in (("/all", b"200000"), ("/some", b"0")):
+        exchange, ended = serve(application).open("POST", path, {"Content-Length": str(len(body))}, body[:1000])
+        while not read:
+            await deferLater(reactor, 0.01)
+        assert read.pop() == (str(len(body)), b"1234")
+        rest = [body[start : start + 65536] for start in range(1000, len(body), 65536)]
+        while exchange.transport.producerState == "producing":
+            exchange.send(rest.pop(0))
+            assert len(rest) > 30
+        go_on.set()
+        while path == "/all" and rest:
+            await deferLater(reactor, 0.001)
+            if exchange.transport.producerState == "producing":
+                exchange.send(rest.pop(0))
+        await ended
+        assert exchange.answer.body == lines
+        go_on.clear()
+
+
+@pytest_twisted.ensureDeferred
+async def test_upload_breaks(serve):
+    """A client that leaves in the middle of a long body is an error to the application that reads it."""
+    seen, begun = Deferred().addTimeout(5, reactor), Deferred().addTimeout(5, reactor)
+
+    def application(environ, start_response):
+        reactor.callFromThread(begun.callback, None)
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:
+            reactor.callFromThread(seen.callback, str(error))
+            raise
+        return []
+
+    exchange, ended = serve(application).open("POST", "/", {"Content-Length": "2000000"}, b"x" * 1000)
+    await begun
+    exchange.disconnect()
+    await ended
+    assert "left" in await seen
