@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import succeed
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
@@ -40,7 +41,7 @@ class Network:
         self.servers = servers
         self.pumps = []
 
-    def connectUNIX(self, path, factory, timeout):
+    def connectUNIX(self, path, factory, timeout, checkPID):
         if path not in self.servers:
             factory.clientConnectionFailed(None, Failure(ConnectError()))
             return
@@ -83,7 +84,7 @@ class Agent:
         resource = answer if isinstance(answer, Resource) else Call(answer)
         self.site = Site(resource)
         self.network = Network(socket=published(self.site))
-        self.remote = RemoteSite("socket", self.network)
+        self.remote = RemoteSite(UNIXClientEndpoint(self.network, "socket"), "socket")
         self.agent = SiteAgent(wrapper(Mounts([("/user.twistd", self.remote)])), **options)
 
     def open(self, method="GET", target="/user.twistd/", headers=(), body=b""):

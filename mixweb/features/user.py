@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.resource import IResource, Resource, getChildForRequest
@@ -29,6 +30,9 @@ from mixweb.kit.mounted import redirect_to_directory
 from mixweb.shared import RemoteSite
 
 T = TypeVar("T")
+
+#: How long the connection to a user's server may take, in seconds.
+CONNECT_SECONDS = 10
 
 #: What the name of a user has at its end where the user's own server is meant.
 _SERVER = b".twistd"
@@ -241,7 +245,7 @@ class UserDirectoryResource:
         if path not in self.sites:
             for other in [other for other, site in self.sites.items() if site.idle]:
                 del self.sites[other]
-            self.sites[path] = RemoteSite(path, self.reactor)
+            self.sites[path] = RemoteSite(UNIXClientEndpoint(self.reactor, path, CONNECT_SECONDS), path)
         return self.sites[path]
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> Deferred[T]:

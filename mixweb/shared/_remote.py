@@ -4,9 +4,8 @@ The side of a shared server that has the port: requests are handed on to the sit
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import pb
@@ -17,9 +16,6 @@ from zope.interface import implementer
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.shared._reply import Reply
-
-#: How long the connection to a published site may take, in seconds.
-CONNECT_SECONDS = 10
 
 #: How much of the answers of one published site may wait for slow clients before nothing more is read of it, in bytes.
 MAX_WAITING = 16 * 1024 * 1024
@@ -39,20 +35,21 @@ class _ClientFactory(pb.PBClientFactory):
 @implementer(IResource)
 class RemoteSite:
     """
-    A site that another process publishes on a UNIX socket.
+    A site that another process publishes.
 
     The connection is made for the first request and kept; when it is lost, the requests under way are answered with 502
     and the next one makes another.
 
-    :param path: of the socket.
+    :param endpoint: where it is published.
+    :param name: what the log calls it.
     """
 
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, path: str, reactor: Any) -> None:
-        self.path = path
-        self.reactor = reactor
+    def __init__(self, endpoint: IStreamClientEndpoint, name: str) -> None:
+        self.endpoint = endpoint
+        self.name = name
         self.replies: set[Reply] = set()
         self.waiting_bytes = 0
         self._publisher: pb.RemoteReference | None = None
@@ -80,7 +77,7 @@ class RemoteSite:
         except CancelledError:
             raise
         except Exception as error:
-            self._log.info("no site is published on {path}: {error}", path=self.path, error=error)
+            self._log.info("no site is published on {name}: {error}", name=self.name, error=error)
             request.error(502, "The server that this site is on does not answer.")
             return
         reply = Reply(request, self.replies, self.count_waiting)
@@ -89,7 +86,7 @@ class RemoteSite:
         except (CancelledError, HTTPError):
             raise
         except Exception as error:
-            self._log.warn("the site on {path} failed: {error}", path=self.path, error=error)
+            self._log.warn("the site on {name} failed: {error}", name=self.name, error=error)
             reply.fail(error)
         else:
             reply.take(result)
@@ -106,7 +103,7 @@ class RemoteSite:
             self._expecting = [ready]
             factory = _ClientFactory()
             factory.getRootObject().addCallbacks(self._made, self._answer_expecting)
-            self.reactor.connectUNIX(self.path, factory, CONNECT_SECONDS)
+            self.endpoint.connect(factory).addErrback(self._answer_expecting)
         return ready
 
     def _made(self, publisher: pb.RemoteReference) -> None:

@@ -190,3 +190,11 @@ def browser(start, program, tmp_path):
     yield begin
     for window in windows:
         window.close()
+
+
+@pytest.fixture
+def unused_port():
+    """A port of loopback that nothing listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
