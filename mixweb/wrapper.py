@@ -12,6 +12,7 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.errors import Declined, HTTPError
 from mixweb.engine.request import Request
 
@@ -42,21 +43,36 @@ class Leaf:
 
 
 def pass_to(resource: IResource) -> Callable[[Request], None]:
-    """What lets a resource answer a request; decided once, so that a stack of leaves costs a call for each."""
+    """
+    What lets a resource answer a request; decided once, so that a stack of leaves costs a call for each.
+
+    A resource that is no :class:`mixweb.engine.body.IBodyReceiver` answers when the body is complete.
+    """
     if isinstance(resource, Leaf):
-        return resource.handle
+        return resource.handle if IBodyReceiver.providedBy(resource) else _when_complete(resource.handle)
+    if resource.isLeaf:
+        return lambda request: request.render(resource)
 
     def render(request: Request) -> None:
-        request.render(resource if resource.isLeaf else getChildForRequest(resource, request))
+        if request.body_complete:
+            request.render(getChildForRequest(resource, request))
+        else:
+            request.when_body(render)
 
     return render
 
 
+def _when_complete(handle: Callable[[Request], None]) -> Callable[[Request], None]:
+    return lambda request: handle(request) if request.body_complete else request.when_body(handle)
+
+
+@implementer(IBodyReceiver)
 class Wrapper(Leaf):
     """
     A leaf in front of a resource.
 
-    A subclass overrides :meth:`handle`, which answers or calls ``forward`` once.
+    A subclass overrides :meth:`handle`, which answers or calls ``forward`` once. It is called when the head of the request
+    is there: one that needs the body waits for it with ``request.when_body``.
 
     :param inner: the resource that stands behind.
     :ivar forward: lets the resource inside answer a request.

@@ -12,7 +12,8 @@ from array import array
 from contextlib import suppress
 from typing import Any
 
-from mixweb.engine._listen import BACKLOG
+#: More than can wait to be accepted.
+MOST = 65536
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 
@@ -53,7 +54,7 @@ def accept_waiting(port: Any) -> None:
     :param port: a ``Port``.
     """
     port.disconnecting = False  # else it stops after one
-    for _ in range(BACKLOG):
+    for _ in range(MOST):
         before = port.sessionno
         port.doRead()
         if port.sessionno == before:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mixweb.engine.authority import parse_authority
+from mixweb.engine.fields import options
 
 #: The longest body that can be announced: more does not fit what other software counts with.
 MAX_LENGTH = 2**63 - 1
@@ -17,13 +18,13 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 
 #: Octets that a target may have: those of RFC 3986, and the few more that browsers leave as they are.
-_ORIGIN = rb"/[!$-;=?-\[\]^_`a-z{|}~]*+"
+ORIGIN = rb"/[!$-;=?-\[\]^_`a-z{|}~]*+"
 
 #: RFC 9112, 3; the third group is a target in another form than the origin form.
-LINE = re.compile(rb"(%b) (?:(%b)|([\x21-\x7e]++)) HTTP/([0-9])\.([0-9])\r\n" % (TOKEN, _ORIGIN))
+LINE = re.compile(rb"(%b) (?:(%b)|([\x21-\x7e]++)) HTTP/([0-9])\.([0-9])\r\n" % (TOKEN, ORIGIN))
 
 #: RFC 9112, 3.2.2
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]++)(%b)?(\?[!$-;=?-\[\]^_`a-z{|}~]*+)?" % _ORIGIN)
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]++)(%b)?(\?[!$-;=?-\[\]^_`a-z{|}~]*+)?" % ORIGIN)
 
 #: A field section without the line that ends it (RFC 9112, 5).
 SECTION = re.compile(rb"(?:%b:%b\r\n)*+" % (TOKEN, _VALUE))
@@ -87,9 +88,10 @@ class Fields:
     :ivar length: bytes of the body; ``None`` when it is chunked.
     :ivar close: whether ``Connection`` names ``close``.
     :ivar expect: the value of ``Expect`` in lower case; empty without one.
+    :ivar notes: what somebody made of it, for when the same section comes again.
     """
 
-    __slots__ = ("_pairs", "_values", "close", "expect", "host", "length", "raw")
+    __slots__ = ("_pairs", "_values", "close", "expect", "host", "length", "notes", "raw")
 
     def __init__(self, raw: bytes) -> None:
         """
@@ -101,6 +103,7 @@ class Fields:
         self.length: int | None = 0
         self.close = False
         self.expect = b""
+        self.notes: Any = None
         self._pairs: tuple[tuple[bytes, bytes], ...] | None = None
         self._values: dict[bytes, tuple[bytes, ...]] | None = None
         found: dict[bytes, list[bytes]] = {}
@@ -118,11 +121,9 @@ class Fields:
             _check_codings(b",".join(found[b"transfer-encoding"]).lower())
             self.length = None
         elif b"content-length" in found:
-            self.length = _read_length(found[b"content-length"])
+            self.length = read_length(found[b"content-length"])
         if b"connection" in found:
-            self.close = b"close" in [
-                token.strip(b" \t") for token in b",".join(found[b"connection"]).lower().split(b",")
-            ]
+            self.close = b"close" in options(found[b"connection"])
         if b"expect" in found:
             self.expect = b",".join(found[b"expect"]).lower()
 
@@ -229,7 +230,12 @@ def _read_host(values: list[bytes]) -> bytes:
     return values[0]
 
 
-def _read_length(values: list[bytes]) -> int:
+def read_length(values: list[bytes]) -> int:
+    """
+    What the lines of ``Content-Length`` announce (RFC 9112, 6.2).
+
+    :raises Refusal: when it is malformed, or larger than :data:`MAX_LENGTH`.
+    """
     if len(values) > 1:
         raise Refusal(400, "Content-Length is there more than once.")
     if re.fullmatch(rb"[0-9]+", values[0]) is None:

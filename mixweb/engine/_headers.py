@@ -4,6 +4,7 @@ Header fields between bytes and Twisted's ``Headers``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, AnyStr, TypeVar, overload
@@ -13,6 +14,8 @@ from twisted.web.http_headers import Headers
 from mixweb.engine.http1 import Fields
 
 T = TypeVar("T")
+
+_NOT_REASON = re.compile(rb"[^\t\x20-\x7e\x80-\xff]+")
 
 
 class RequestFields(Headers):
@@ -109,9 +112,14 @@ def _key(name: str | bytes) -> bytes:
     return (name.encode("iso-8859-1") if isinstance(name, str) else name).lower()
 
 
+def tidy_reason(reason: bytes) -> bytes:
+    """A reason phrase without what may not be in one (RFC 9112, 4)."""
+    return _NOT_REASON.sub(b" ", reason)
+
+
 @lru_cache(maxsize=256)
 def _status_line(code: int, reason: bytes) -> bytes:
-    return b"HTTP/1.1 %d %b" % (code, reason)
+    return b"HTTP/1.1 %d %b" % (code, tidy_reason(reason))
 
 
 @lru_cache(maxsize=256)

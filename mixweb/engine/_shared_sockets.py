@@ -16,10 +16,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mixweb.engine._closing import accept_waiting, keep_off, let_in
+from mixweb.engine._closing import let_in
 from mixweb.engine.listeners import (
     EVERYWHERE,
     NO_IPV6,
@@ -165,27 +164,11 @@ def _bound(family: int, address: Any, shared: bool) -> socket.socket:
 
 
 class AdoptedPort(Port):
-    """
-    A port on a listening socket that another process has opened.
-
-    :ivar last: whether nobody accepts from the socket after this port: what waits is accepted before it closes.
-    """
-
-    last = True
+    """A port on a listening socket that another process has opened."""
 
     def __init__(self, opened: socket.socket, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(0, factory, interface="::" if opened.family == socket.AF_INET6 else "", reactor=reactor)
         self._preexistingSocket = opened
-
-    def stopListening(self, *arguments: Any) -> Any:
-        if self.last:
-            keep_off(self.socket)
-        return super().stopListening(*arguments)
-
-    def connectionLost(self, reason: Failure) -> None:
-        if self.last:
-            accept_waiting(self)
-        super().connectionLost(reason)
 
 
 class AdoptedUNIXPort(AdoptedPort):

@@ -76,7 +76,7 @@ class TLSServer(QuickServer):
     socket: Any
     reactor: Any
 
-    _busy: object = "handshake"
+    busy: object = "handshake"
     _deaf = False
 
     def __init__(
@@ -97,21 +97,21 @@ class TLSServer(QuickServer):
 
     def getPeerCertificate(self) -> x509.Certificate | None:
         """The certificate of the client, None when it sent none (it is not asked for one by default)."""
-        der = None if self._busy else self.socket.getpeercert(binary_form=True)
+        der = None if self.busy else self.socket.getpeercert(binary_form=True)
         return x509.load_der_x509_certificate(der) if der else None
 
     def facts(self) -> TLSFacts | None:
         """What was agreed on, for logs and inspectors; None before the end of the handshake and after the close."""
-        cipher = None if self._busy or not self.connected else self.socket.cipher()
+        cipher = None if self.busy or not self.connected else self.socket.cipher()
         if cipher is None:
             return None
         alpn = self.negotiatedProtocol.decode("ascii") if self.negotiatedProtocol else None
         return TLSFacts(cipher[1], cipher[0], getattr(self.socket, "sni", None), alpn)
 
     def doRead(self) -> Any:
-        if self._busy:
+        if self.busy:
             why = self._shake_hands()
-            if why is not None or self._busy or self.disconnecting or not self.connected:
+            if why is not None or self.busy or self.disconnecting or not self.connected:
                 return why
         try:
             data = self.socket.read(self.READ_SIZE)
@@ -126,7 +126,7 @@ class TLSServer(QuickServer):
         return self._received(data)
 
     def doWrite(self) -> Any:
-        return self._shake_hands() if self._busy else super().doWrite()
+        return self._shake_hands() if self.busy else super().doWrite()
 
     def _shake_hands(self) -> Any:
         try:
@@ -155,7 +155,7 @@ class TLSServer(QuickServer):
         self.startReading()
 
     def _handshake_done(self) -> None:
-        self._busy = None
+        self.busy = None
         self._too_late.cancel()
         alpn = self.socket.selected_alpn_protocol()
         self.negotiatedProtocol = alpn.encode("ascii") if alpn else None
@@ -190,7 +190,7 @@ class TLSServer(QuickServer):
 
     def loseConnection(self) -> None:
         """Close the connection when all that was written has been sent; at once in a handshake nobody waits for."""
-        if not self._busy:
+        if not self.busy:
             super().loseConnection()
         elif self.connected and not self.disconnecting:
             self.disconnecting = 1

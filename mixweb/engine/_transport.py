@@ -3,7 +3,7 @@ What our transports have in common.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet import main, tcp
@@ -36,8 +36,8 @@ class QuickServer(tcp.Server):
     client: tuple[Any, ...]
 
     _in_read = False
-    _busy: object = None
-    """Set while what is written has to wait for something else than the queue."""
+    busy: object = None
+    """What is waited for before anything written can be sent, besides the queue: a handshake, a file; else ``None``."""
 
     # close(2) ends the connection just as well: no other process has the socket.
     _shouldShutdown = False
@@ -95,6 +95,19 @@ class QuickServer(tcp.Server):
         if self._tempDataLen or self.disconnecting:
             self._finish(self)
 
+    def gather(self, call: Callable[[], object]) -> None:
+        """Call what writes, and send that as what is written during ``dataReceived`` is sent: together, soon."""
+        if self._in_read:
+            call()
+            return
+        self._in_read = True
+        try:
+            call()
+        finally:
+            self._in_read = False
+        if self._tempDataLen or self.disconnecting:
+            self._finish(self)
+
     def finish_read(self) -> None:
         """Send what was written during ``dataReceived``, and close if that was asked for. The reactor calls this."""
         if self._tempDataLen and self.connected and not self._aborting:
@@ -104,7 +117,7 @@ class QuickServer(tcp.Server):
 
     def _close_after_read(self) -> None:
         waits = self.producer is not None and (not self.streamingProducer or self.producerPaused)
-        if not (waits or self.dataBuffer or self._busy) and self._postLoseConnection():
+        if not (waits or self.dataBuffer or self.busy) and self._postLoseConnection():
             self.connectionLost(CONNECTION_DONE)
         else:
             self.stopReading()
@@ -147,7 +160,7 @@ class QuickServer(tcp.Server):
     def _flush(self) -> None:
         """Send what is queued. What is left over stays uncopied: a cached body is shared by many connections."""
         pieces = self._tempDataBuffer
-        if self.dataBuffer or self._busy:
+        if self.dataBuffer or self.busy:
             self._maybePauseProducer()
             return
         sent = self._send_now(pieces)

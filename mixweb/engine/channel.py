@@ -4,25 +4,28 @@ One HTTP/1.1 connection: what arrives becomes requests, one after the other, and
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, _NoPushProducer
 from twisted.web.http_headers import Headers
-from zope.interface import implementer
 
-from mixweb.engine._headers import RequestFields, format_head
-from mixweb.engine.http1 import DEFAULT_LIMITS, Head, Limits, Line, Parser, Refusal
+from mixweb.engine._connection import LINGER_BYTES, ChannelSite, Connection
+from mixweb.engine._headers import RequestFields, format_head, tidy_reason
+from mixweb.engine.fields import options
+from mixweb.engine.h2channel import Http2Connection
+from mixweb.engine.h2frames import PREFACE
+from mixweb.engine.http1 import Head, Line, Refusal
 from mixweb.engine.http2 import Http2Channel
-from mixweb.engine.timeouts import CHECK_INTERVAL, DEFAULT_TIMEOUTS, Timeouts
 
-#: What a refused client may still send before the connection is dropped, in bytes.
-LINGER_BYTES = 64 * 1024 * 1024
+__all__ = ["LINGER_BYTES", "Channel", "ChannelSite"]
 
 #: To copy a body of fewer bytes behind its head costs less than a second write.
 ONE_WRITE_BYTES = 64 * 1024
+
+#: What is left of a body that nobody wants is read, for the next request, when it is no more than so many bytes.
+SKIP_BYTES = 64 * 1024
 
 #: Stands for a request line that could not be read.
 _UNREAD_LINE = Line(b"-", b"-", b"-", None, b"HTTP/1.1")
@@ -36,72 +39,33 @@ def _introduce(request: Any, line: Line) -> None:
         request.method, request.uri, request.clientproto = line.method, line.uri, line.version
 
 
-class ChannelSite(Protocol):
-    """
-    What a channel needs of its site.
-
-    :ivar channels: the connections that are open; the site calls :meth:`Channel.check_timeouts` of each every
-        :data:`CHECK_INTERVAL` seconds.
-    """
-
-    channels: set[Any]
-    reactor: Any
-
-
-@implementer(IHalfCloseableProtocol)
-class Channel(HTTPChannel):
+class Channel(Connection):
     """
     An HTTP/1.1 connection.
 
-    Towards requests it is Twisted's channel, with two additions. A request that cannot be read is told so by its
-    ``refuse(status, detail)``, which answers and finishes. A request that finishes before its body is complete, or
-    refuses it, gets no more of it: the answer is the last one of the connection.
+    Towards requests it is Twisted's channel, with three additions. A request that cannot be read is told so by its
+    ``refuse(status, detail)``, which answers and finishes. A request that has ``headReceived`` takes its body while it
+    arrives (:class:`mixweb.engine.body.BodyChannel`), unless it is all there. A request that finishes before its body is
+    complete, or refuses it, gets no more of it: unless little is left, the answer is the last one of the connection.
 
     :param limits: what is read before a request is refused.
     :param timeouts: how long a client may take.
     """
 
-    site: ChannelSite
-    transport: Any
     requestFactory: Any
-    _networkProducer: Any
-
-    _ended = False
-    _closing = False
-    _upgraded = False
-    _draining = False
-    _read_closed = False
-    _reading_paused = False
-    _body_paused = False
     _continue_due = False
-    _body_bytes = 0
-    _discarded = 0
-
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
-        self.requests: list[Any] = []
-        self.timeouts = timeouts
-        self._parser = Parser(limits)
-        # What every connection changes is set here, before there are many: CPython then keeps it without a dictionary.
-        self._handlingRequest = False
-        self._running = False
-        self.persistent = True
-        self._begun = 0
-        self._peer: Any = None
-        self._host: Any = None
-        self._activity: tuple[object, ...] = ()
-        self._since = 0.0
+    _body_wanted = False
+    _first = b""
 
     # What the transport tells
 
     def connectionMade(self) -> None:
         """The client has connected."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-        self._networkProducer = IPushProducer(self.transport, _NoPushProducer())
-        self._networkProducer.registerProducer(self, True)
-        self.site.channels.add(self)
+        super().connectionMade()
         if self.isSecure():
             self.dataReceived = self._receive_first  # type: ignore[method-assign]
+        elif self.site.h2c:
+            self.dataReceived = self._receive_preface  # type: ignore[method-assign]
 
     def _receive_first(self, data: bytes) -> None:
         """Over TLS the first bytes tell that a protocol was negotiated."""
@@ -110,11 +74,23 @@ class Channel(HTTPChannel):
             self._become_http2()
         self.dataReceived(data)
 
+    def _receive_preface(self, data: bytes) -> None:
+        """In clear text a client that knows that HTTP/2 is spoken begins with its preface (RFC 9113, 3.3)."""
+        self._first += data
+        if self._first != PREFACE and PREFACE.startswith(self._first):
+            return
+        data, self._first = self._first, b""
+        del self.dataReceived
+        if data.startswith(PREFACE):
+            self._become_http2()
+        self.dataReceived(data)
+
     def _become_http2(self) -> None:
         self.site.channels.discard(self)
         self._networkProducer.unregisterProducer()
-        connection = Http2Channel(self.site.reactor)
-        connection.site = connection.factory = self.site
+        connection: Any = Http2Channel if self.site.http2 == "twisted" else Http2Connection
+        connection = connection(self.site, self._parser.limits, self.timeouts)
+        connection.too_many = self.too_many
         connection.requestFactory = self.requestFactory
         connection.timeOut = self.timeOut
         connection.callLater = self.callLater
@@ -122,7 +98,7 @@ class Channel(HTTPChannel):
         self._networkProducer.registerProducer(connection, True)
         self.dataReceived = connection.dataReceived  # type: ignore[method-assign]
         self.connectionLost = connection.connectionLost  # type: ignore[method-assign]
-        self.readConnectionLost = self.transport.loseConnection  # type: ignore[method-assign]
+        self.readConnectionLost = connection.readConnectionLost  # type: ignore[method-assign]
 
     def dataReceived(self, data: bytes) -> None:
         """Read what the client sent."""
@@ -135,42 +111,7 @@ class Channel(HTTPChannel):
         else:
             self._read_on()
 
-    def readConnectionLost(self) -> None:
-        """The client sends no more; it still gets the answers to what it has sent."""
-        self._read_closed = True
-        if self._upgraded:
-            self.transport.loseConnection()
-        elif self._ended or not self._stalled():
-            self.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """The last answer has been sent."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client has left."""
-        self._ended = True
-        self.site.channels.discard(self)
-        self._parser.take_rest()
-        for request in self.requests:
-            request.connectionLost(reason)
-
-    def pauseProducing(self) -> None:
-        """The client does not take what is sent: no more requests are begun, and their senders wait."""
-        self._waitingForTransport = True
-        if self._requestProducer is not None:
-            self._requestProducer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """The client has taken what was sent."""
-        self._waitingForTransport = False
-        if self._requestProducer is not None:
-            self._requestProducer.resumeProducing()
-        self._read_on()
-
     # Requests
-
-    def _stalled(self) -> bool:
-        return self._handlingRequest or self._waitingForTransport or self._body_paused
 
     def _read_on(self) -> None:
         """Act on what has arrived: a loop, as a request that is answered at once makes room for the next one."""
@@ -191,8 +132,9 @@ class Channel(HTTPChannel):
                     self._begin(event)
                 elif type(event) is bytes:
                     self._body_bytes += len(event)
-                    self.requests[0].handleContentChunk(event)
-                else:
+                    if self.requests:
+                        self.requests[0].handleContentChunk(event)
+                elif self.requests:
                     self._handlingRequest = True
                     line = self._head.line
                     self.requests[0].requestReceived(line.method, line.uri, line.version)
@@ -228,14 +170,23 @@ class Channel(HTTPChannel):
             self._begin_body(head, request)
 
     def _begin_body(self, head: Head, request: Any) -> None:
+        line, fields, _ = head
         self._head = head
         self._body_bytes = 0
-        _introduce(request, head.line)
-        self._continue_due = (
-            head.fields.expect != b"" and head.line.version == b"HTTP/1.1" and not self._parser.buffered
-        )
-        request.gotLength(head.fields.length)
-        self._send_continue()
+        self._body_wanted = False
+        _introduce(request, line)
+        self._continue_due = fields.expect != b"" and line.version == b"HTTP/1.1" and not self._parser.buffered
+        request.gotLength(fields.length)
+        if self._ended:
+            return
+        if not self._is_all_there(fields.length) and hasattr(request, "headReceived"):
+            self._body_paused = True
+            request.headReceived()
+        elif self._continue_due:
+            self._send_continue()
+
+    def _is_all_there(self, length: int | None) -> bool:
+        return length is not None and length <= self._parser.buffered and length <= self.site.max_body_bytes
 
     def _send_continue(self) -> None:
         if self._continue_due and not (self._body_paused or self._ended):
@@ -243,15 +194,12 @@ class Channel(HTTPChannel):
             self._send100Continue()
 
     def pause_body(self) -> None:
-        """
-        Give the request no more of its body until :meth:`resume_body`.
-
-        In ``gotLength`` it also holds back ``100 Continue``.
-        """
+        """Give the request no more of its body until :meth:`resume_body`."""
         self._body_paused = True
 
     def resume_body(self) -> None:
-        """Go on after :meth:`pause_body`."""
+        """Give the request its body, or go on with it; the first time a client that waits for it is told to continue."""
+        self._body_wanted = True
         self._body_paused = False
         self._send_continue()
         self._read_on()
@@ -290,7 +238,8 @@ class Channel(HTTPChannel):
         if request != self.requests[0]:
             raise TypeError(f"{request!r} is not the request that is being answered")
         del self.requests[0]
-        complete, self._handlingRequest = self._handlingRequest, False
+        complete = self._handlingRequest or (self.persistent and self._rest_is_short)
+        self._handlingRequest = self._body_paused = False
         if self._ended:
             return
         if not complete or (not self.persistent and self._parser.buffered):
@@ -301,7 +250,7 @@ class Channel(HTTPChannel):
             self._read_on()
 
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
-        self._upgraded = True
+        self._upgraded = protocol
         rest = self._parser.take_rest()
         self._stop_regulating()
         super()._protocolUpgradeForWebsockets(protocol)
@@ -314,46 +263,45 @@ class Channel(HTTPChannel):
         if rest:
             self.callLater(0, lambda: protocol.dataReceived(rest))
 
-    # Reading no faster than requests are answered
-
-    def _regulate_reading(self) -> None:
-        full = self._stalled() and self._parser.buffered > self._optimisticEagerReadSize
-        if full is not self._reading_paused:
-            self._reading_paused = full
-            if full:
-                self._networkProducer.pauseProducing()
-            elif not self._read_closed:
-                self._networkProducer.resumeProducing()
-
-    def _stop_regulating(self) -> None:
-        producer, self._networkProducer = self._networkProducer, _NoPushProducer()
-        if self._reading_paused and not self._read_closed:
-            producer.resumeProducing()
-        producer.unregisterProducer()
-
     # What requests ask for
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
         """Send the head of an answer."""
         if isinstance(headers, Headers):
-            self._announce_close(headers)
+            if not self._handlingRequest or b"Connection" in headers._rawHeaders:
+                self._settle_close(headers, self._body_wanted)
             self.transport.write(format_head(int(code), reason, headers))
         else:
-            super().writeHeaders(b"HTTP/1.1", code, reason, headers)
+            super().writeHeaders(b"HTTP/1.1", code, tidy_reason(reason), headers)
+
+    def write_interim(self, code: int, reason: bytes, headers: Headers) -> None:
+        """Send an interim answer (RFC 9110, 15.2), which clients of HTTP/1.0 do not know."""
+        if self.requests[0].clientproto == b"HTTP/1.1":
+            self.transport.write(format_head(code, reason, headers))
 
     def writeAnswer(self, code: int, reason: bytes, headers: Headers, body: bytes) -> None:
         """Send a whole answer: head and body in one write while the body is small."""
-        self._announce_close(headers)
+        if not self._handlingRequest or b"Connection" in headers._rawHeaders:
+            self._settle_close(headers, False)
         head = format_head(code, reason, headers)
         if len(body) < ONE_WRITE_BYTES:
             self.transport.write(head + body)
         else:
             self.transport.writeSequence([head, body])
 
-    def _announce_close(self, headers: Headers) -> None:
-        if not self._handlingRequest:
-            # The body is not complete yet, and the rest of it will not be read.
+    def _settle_close(self, headers: Headers, body_wanted: bool) -> None:
+        """Whether the connection is closed after an answer is said in it, and what it says is done (RFC 9112, 9.6)."""
+        said = options(headers.getRawHeaders(b"Connection") or ())
+        if b"close" in said or not (self._handlingRequest or body_wanted or self._rest_is_short):
+            self.persistent = False
+        if not (self.persistent or b"close" in said or b"upgrade" in said):
             headers.setRawHeaders(b"Connection", [b"close"])
+
+    @property
+    def _rest_is_short(self) -> bool:
+        """Whether what is left of a body costs less to read than another connection."""
+        left = self._parser.body_left
+        return left is not None and left <= SKIP_BYTES and not self._continue_due
 
     def getPeer(self) -> Any:
         """The client's address."""
@@ -366,134 +314,3 @@ class Channel(HTTPChannel):
         if self._host is None:
             self._host = self.transport.getHost()
         return self._host
-
-    # The end
-
-    def drain(self) -> None:
-        """Close the connection after the request that is open, or else after the next one, or soon when none comes."""
-        self._draining = True
-        self.persistent = False
-        if self.requests:
-            self.requests[0].responseHeaders.setRawHeaders(b"Connection", [b"close"])
-
-    def loseConnection(self) -> None:
-        """Close the connection when everything has been sent."""
-        if not self._closing:
-            self._ended = self._closing = True
-            self._stop_regulating()
-            self.transport.loseConnection()
-
-    def abortConnection(self) -> None:
-        """Drop the connection, with what has not been sent."""
-        self._ended = True
-        self.transport.abortConnection()
-
-    def _linger(self) -> None:
-        """
-        Close the connection of a client that may still be sending.
-
-        To close it with input unread would have the kernel reset it, and the answer could get lost.
-        """
-        if self._read_closed or not self._can_half_close():
-            self.loseConnection()
-            return
-        self._ended = True
-        self._parser.take_rest()
-        self._stop_regulating()
-        self.transport.loseWriteConnection()
-
-    def _can_half_close(self) -> bool:
-        # Twisted's TLS finds this method at the socket below it: called there, it would cut the answer off.
-        return hasattr(type(self.transport) if self.isSecure() else self.transport, "loseWriteConnection")
-
-    def _discard(self, data: bytes) -> None:
-        self._discarded += len(data)
-        if self._discarded > LINGER_BYTES:
-            self.abortConnection()
-
-    # Time
-
-    def setTimeout(self, period: int | None) -> None:
-        """Change the idle timeout; ``None`` also ends all other timeouts, as the connection is somebody else's then."""
-        self.timeOut = period
-        if period is None:
-            self.site.channels.discard(self)
-
-    def check_timeouts(self, now: float) -> None:
-        """
-        Close the connection, or refuse the request, when the client takes too long.
-
-        :param now: of any clock, in seconds; the next call comes :data:`CHECK_INTERVAL` seconds later.
-        """
-        activity = self._describe()
-        if activity != self._activity:
-            self._activity = activity
-            self._since = now
-            return
-        kind = activity[0]
-        allowed = self._allowed(kind)
-        # It may have begun right after the look before.
-        if allowed is not None and now - self._since > allowed - CHECK_INTERVAL * 1.5:
-            self._since = now
-            self._time_out(kind, allowed)
-        if kind == "idle":
-            self._parser.forget()
-            self._peer = self._host = None
-
-    def _describe(self) -> tuple[object, ...]:
-        """What the connection is busy with. As long as it is the same, nothing has moved."""
-        if self._upgraded:
-            return ("upgraded",)
-        if self._closing:
-            return "closing", *self._sent()
-        if self._ended:
-            return ("lingering",)
-        if self._waitingForTransport:
-            return "sending", *self._sent()
-        if self._handlingRequest and self._read_closed:
-            return "half closed", self._begun, self.requests[0].sentLength, *self._sent()
-        if self._handlingRequest or self._body_paused:
-            return "handling", self._begun
-        if self._parser.in_body:
-            return "body", self._begun
-        return "head" if self._parser.in_head else "idle", self._begun
-
-    def _sent(self) -> tuple[int, int, int]:
-        """Changes whenever the kernel takes something."""
-        file_transfer = getattr(self.transport, "_busy", None)
-        return (
-            getattr(self.transport, "offset", 0),
-            len(getattr(self.transport, "dataBuffer", b"")),
-            getattr(file_transfer, "offset", 0),
-        )
-
-    def _allowed(self, kind: object) -> float | None:
-        if kind == "idle":
-            return CHECK_INTERVAL if self._draining else self.timeOut
-        times = self.timeouts
-        return {
-            "closing": self.abortTimeout,
-            "lingering": times.linger,
-            "sending": times.send,
-            "half closed": times.half_closed,
-            "body": times.body,
-            "head": times.head,
-        }.get(str(kind))
-
-    def _time_out(self, kind: object, seconds: float) -> None:
-        if kind == "body":
-            received, self._body_bytes = self._body_bytes, 0
-            if received < self.timeouts.body_rate * seconds:
-                self.refuse(408, "The body of the request comes too slowly.")
-        elif kind == "head":
-            self.refuse(408, "The request takes too long.")
-        elif kind == "idle":
-            self.timeoutConnection()
-        elif kind == "lingering":
-            self.loseConnection()
-        else:
-            self.abortConnection()
-
-    def timeoutConnection(self) -> None:
-        """The client has been idle for too long."""
-        self.loseConnection()

@@ -7,14 +7,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from twisted.web import pages, resource
 from twisted.web.http import RESPONSES
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.fields import preferred_type
 
 if TYPE_CHECKING:
@@ -69,9 +72,22 @@ class Declined(Exception):
     """Raised by a mount, before it answers: the path is not mine, ask the next one."""
 
 
+#: Twisted's, and those of codes that are newer.
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | RESPONSES
+
+
 def reason_phrase(status: int) -> bytes:
     """The reason phrase of a status code."""
-    return RESPONSES.get(status, b"Unknown Status")
+    return _PHRASES.get(status, b"Unknown Status")
+
+
+def accepted_types(headers: Headers) -> Sequence[bytes] | None:
+    """The ``Accept`` lines of a request; who sends JSON and does not say what is accepted is taken to accept that."""
+    lines = headers.getRawHeaders(b"Accept")
+    if lines and lines != [b"*/*"]:
+        return lines
+    kind = (headers.getRawHeaders(b"Content-Type") or [b""])[0].partition(b";")[0].strip().lower()
+    return [b"application/json"] if kind.endswith((b"/json", b"+json")) else lines
 
 
 def error_body(status: int, detail: str, accept: Sequence[bytes] | None, traceback: str = "") -> tuple[bytes, bytes]:
@@ -94,7 +110,7 @@ def error_body(status: int, detail: str, accept: Sequence[bytes] | None, traceba
     return b"text/html; charset=utf-8", _PAGE.format(status=status, reason=escape(reason), detail=shown).encode()
 
 
-@implementer(IResource)
+@implementer(IResource, IBodyReceiver)
 class ErrorResource:
     """
     Answers every request, and all below it, with one error.

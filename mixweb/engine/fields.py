@@ -27,6 +27,15 @@ def field_line(line: str) -> tuple[bytes, bytes]:
     return encoded, content
 
 
+def options(values: Iterable[bytes]) -> set[bytes]:
+    """
+    The options of a ``Connection`` field, in lower case (RFC 9110, 7.6.1).
+
+    :param values: the lines of the field.
+    """
+    return {option.strip(b" \t") for option in b",".join(values).lower().split(b",")}
+
+
 def weights(values: Iterable[bytes]) -> dict[bytes, float]:
     """
     The members of an ``Accept*`` field with their weights (RFC 9110, 12.4.2), lower case, parameters kept.

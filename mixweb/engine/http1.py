@@ -106,6 +106,12 @@ class Parser:
         return len(self._buffer) - self._start
 
     @property
+    def unread(self) -> bytes:
+        """What was received and is in no event yet, with the line of a request whose fields have not been read."""
+        line = self._line_raw if self._phase is _HEAD and self.line is not None else b""
+        return line + bytes(self._buffer[self._start :])
+
+    @property
     def in_head(self) -> bool:
         """Whether a part of a head has been received; an empty line before it is none."""
         if self._phase is not _HEAD:
@@ -116,6 +122,13 @@ class Parser:
     def in_body(self) -> bool:
         """Whether a head has been given out and the end of its body has not."""
         return self._phase is not _HEAD
+
+    @property
+    def body_left(self) -> int | None:
+        """Bytes of the body that are in no event yet; ``None`` when nobody knows how many."""
+        if self._phase is _LENGTH:
+            return self._left
+        return 0 if self._phase in (_HEAD, _COMPLETE) else None
 
     def receive(self, data: bytes) -> None:
         """Add bytes that have arrived."""

@@ -30,8 +30,11 @@ class Http2Channel(H2Connection):
     _draining = False
     _idle_looks = 0
 
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor)
+    def __init__(self, site: Any, limits: Any = None, timeouts: Any = None) -> None:
+        super().__init__(site.reactor)
+        self.site = self.factory = site
+        self.conn.local_settings.max_concurrent_streams = site.max_http2_streams
+        self.conn.local_settings.acknowledge()
         self._closed_windows: set[int] = set()
 
     @property
@@ -41,6 +44,9 @@ class Http2Channel(H2Connection):
     def connectionMade(self) -> None:
         self.site.channels.add(self)
         super().connectionMade()
+
+    def readConnectionLost(self) -> None:
+        self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone, _cancelTimeouts: bool = True) -> None:
         self.site.channels.discard(self)

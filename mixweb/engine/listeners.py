@@ -25,7 +25,7 @@ from zope.interface import implementer
 from mixweb.engine._addresses import free_port, urls
 from mixweb.engine._listen import BACKLOG, EVERYWHERE, LOOPBACK, Listen, https, parse, parse_all
 from mixweb.engine.tls import CertificateService
-from mixweb.engine.transports import Port, Server, TLSServer, UNIXServer
+from mixweb.engine.transports import Port, Server, TLSServer, UNIXPort, UNIXServer
 
 __all__ = [
     "BACKLOG",
@@ -241,9 +241,9 @@ def _open_unix(listen: Listen, factory: IProtocolFactory, reactor: Any) -> Any:
     if os.path.lexists(listen.path):
         # Found out by bind, it would leave a socket and a started factory behind.
         raise CannotListenError(None, listen.path, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
-    return reactor.listenUNIX(
-        listen.path, factory, backlog=listen.backlog, mode=listen.mode, wantPID=int(listen.lockfile)
-    )
+    port = UNIXPort(os.fsencode(listen.path), factory, listen.backlog, listen.mode, reactor, int(listen.lockfile))
+    port.startListening()
+    return port
 
 
 def _remove_stale(path: str) -> None:

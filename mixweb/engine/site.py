@@ -14,8 +14,10 @@ from twisted.web import server
 from twisted.web.resource import IResource, getChildForRequest
 
 from mixweb.engine.channel import Channel
+from mixweb.engine.crowd import Crowd
+from mixweb.engine.http1 import DEFAULT_LIMITS
 from mixweb.engine.request import Request
-from mixweb.engine.timeouts import CHECK_INTERVAL
+from mixweb.engine.timeouts import CHECK_INTERVAL, DEFAULT_TIMEOUTS
 
 #: A request body of more bytes is refused with 413 unless the server is told another limit.
 MAX_BODY_BYTES = 100 * 1024 * 1024
@@ -29,13 +31,26 @@ class Site(server.Site):
     :param reactor: tells the time; the global reactor when ``None``.
     :param max_body_bytes: of a request; a longer one is refused with 413 while it arrives.
     :ivar observers: called with each request when its answer is complete or its client has left.
-    :ivar channels: the open connections; each adds itself when it is made and removes itself when it is lost. A channel
-        has ``drain()``: close after the answer under way, or the next one, which says ``Connection: close``, or soon.
+    :ivar channels: the open connections, how many there may be (``most``) and how many from one address
+        (``most_of_origin``); each adds itself when it is made and removes itself when it is lost. A channel has ``drain()``:
+        close after the answer under way, or the next one, which says ``Connection: close``, or soon.
+    :ivar limits: what is read of a request before it is refused.
+    :ivar timeouts: how long a client may take. These two are for connections that are made from now on.
+    :ivar max_pipelined_bytes: what is read ahead on a connection while a request is answered.
+    :ivar max_http2_streams: requests at a time on a connection of HTTP/2.
+    :ivar http2: who speaks it where a client has chosen it: ``own`` or ``twisted``.
+    :ivar h2c: whether it is spoken in clear text, too, with clients that know it.
+    :ivar extended_connect: whether clients are told that a stream may become something else (RFC 8441).
     :ivar draining: whether no further request is to be taken on any connection.
     """
 
     requestFactory: Any = Request
     _log = Logger()
+    max_pipelined_bytes = 16 * 1024
+    max_http2_streams = 100
+    http2 = "own"
+    h2c = False
+    extended_connect = False
     _sweep: LoopingCall | None = None
     _closed = False
 
@@ -50,7 +65,9 @@ class Site(server.Site):
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False, **options)
         self.max_body_bytes = max_body_bytes
         self.observers: list[Callable[[Request], None]] = []
-        self.channels: set[Any] = set()
+        self.channels = Crowd()
+        self.limits = DEFAULT_LIMITS
+        self.timeouts = DEFAULT_TIMEOUTS
         self.draining = False
         self._call_later = self.reactor.callLater
 
@@ -76,7 +93,7 @@ class Site(server.Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """The channel of a new connection."""
-        channel: Any = Channel()
+        channel: Any = Channel(self.limits, self.timeouts)
         channel.site = channel.factory = self
         channel.requestFactory = self.requestFactory
         channel.timeOut = self.timeOut

@@ -8,21 +8,23 @@ connections from one of them when its ``transport`` attribute is set to it.
 import errno
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from stat import S_ISREG
 from typing import Any, BinaryIO
 
-from twisted.internet import main, tcp
+from twisted.internet import main, tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
 
+from mixweb.engine._closing import accept_waiting, keep_off
 from mixweb.engine._tls_transport import TLSFacts, TLSServer
 from mixweb.engine._transport import QuickServer, unmapped
 
-__all__ = ["Port", "QuickServer", "Server", "TLSFacts", "TLSServer", "UNIXServer", "file_sender"]
+__all__ = ["Port", "QuickServer", "Server", "TLSFacts", "TLSServer", "UNIXPort", "UNIXServer", "file_sender"]
 
 NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 """What ``sendfile(2)`` says on a file system that cannot do it."""
@@ -30,13 +32,21 @@ NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 @dataclass
 class Transfer:
-    """A part of a file on its way out: what goes before it, the offset of the next byte, and that of the end."""
+    """
+    A part of a file on its way out.
+
+    :ivar head: what goes before it.
+    :ivar offset: of the next byte.
+    :ivar end: the offset behind the last byte.
+    :ivar progress: called with how many bytes the kernel has taken, each time that it takes some.
+    """
 
     head: bytes
     file: BinaryIO
     offset: int
     end: int
     done: "Deferred[None]"
+    progress: Callable[[int], object]
 
 
 class Server(QuickServer):
@@ -47,9 +57,12 @@ class Server(QuickServer):
 
     log = Logger()
 
-    _busy: Transfer | None = None
+    busy: Transfer | None = None
+    """The file that is being sent, if there is one: what is written meanwhile waits for its end."""
 
-    def sendfile(self, file: BinaryIO, offset: int, count: int) -> "Deferred[None]":
+    def sendfile(
+        self, file: BinaryIO, offset: int, count: int, progress: Callable[[int], object] = lambda count: None
+    ) -> "Deferred[None]":
         """
         Send a part of a file after all that was written so far. The file is closed, whatever happens.
 
@@ -57,6 +70,7 @@ class Server(QuickServer):
         dropped. Cancelling the Deferred aborts the connection.
 
         :param file: opened for reading in binary mode; its length is that of ``os.fstat`` of it, not of its name.
+        :param progress: called with how many bytes have been handed to the kernel, each time that there are more.
         :returns: fires when the last byte has been handed to the kernel, and fails when the connection is lost first.
         :raises ValueError: it is no regular file, or does not hold these bytes.
         :raises RuntimeError: another file is being sent, or this connection has switched to TLS.
@@ -73,17 +87,18 @@ class Server(QuickServer):
             self._flush()
         head = self.dataBuffer[self.offset :] + b"".join(self._tempDataBuffer)
         self.dataBuffer, self.offset, self._tempDataBuffer, self._tempDataLen = b"", 0, [], 0
-        transfer = Transfer(head, file, offset, offset + count, Deferred(lambda _: self.abortConnection()))
+        done: Deferred[None] = Deferred(lambda _: self.abortConnection())
+        transfer = Transfer(head, file, offset, offset + count, done, progress)
         if not head and self._send_first(transfer):
             file.close()
             return succeed(None)
-        self._busy = transfer
+        self.busy = transfer
         self._maybePauseProducer()
         self.startWriting()
         return transfer.done
 
     def _check_file(self, file: BinaryIO, offset: int, count: int) -> None:
-        if self._busy is not None:
+        if self.busy is not None:
             raise RuntimeError("another file is being sent on this connection")
         if self.TLS:
             raise RuntimeError("a file cannot be sent past TLS: register a producer")
@@ -109,13 +124,14 @@ class Server(QuickServer):
                 raise
             sent = self.socket.send(os.pread(transfer.file.fileno(), min(count, self.SEND_LIMIT), transfer.offset))
         transfer.offset += sent
+        transfer.progress(sent)
         return sent
 
     def _isSendBufferFull(self) -> bool:
-        return self._busy is not None or bool(super()._isSendBufferFull())
+        return self.busy is not None or bool(super()._isSendBufferFull())
 
     def doWrite(self) -> Any:
-        transfer = self._busy
+        transfer = self.busy
         if transfer is None:
             return super().doWrite()
         try:
@@ -129,10 +145,10 @@ class Server(QuickServer):
             return main.CONNECTION_LOST
         if transfer.head or transfer.offset < transfer.end:
             return None
-        self._busy = None
+        self.busy = None
         transfer.file.close()
         transfer.done.callback(None)
-        return super().doWrite() if self._busy is None else None
+        return super().doWrite() if self.busy is None else None
 
     def _go_on(self, transfer: Transfer) -> bool:
         if transfer.head:
@@ -142,7 +158,7 @@ class Server(QuickServer):
         return self._send_piece(transfer) > 0
 
     def connectionLost(self, reason: Failure) -> None:
-        transfer, self._busy = self._busy, None
+        transfer, self.busy = self.busy, None
         if transfer is not None:
             transfer.file.close()
         super().connectionLost(reason)
@@ -180,12 +196,27 @@ def file_sender(transport: object) -> Server | None:
     return transport if isinstance(transport, Server) and not transport.TLS else None
 
 
+class UNIXPort(unix.Port):
+    """A listening unix socket. Who waits to be accepted when it is closed is accepted first."""
+
+    transport: Any = UNIXServer
+
+    def connectionLost(self, reason: Failure) -> None:
+        accept_waiting(self)
+        super().connectionLost(reason)
+
+
 class Port(tcp.Port):
     """
     A listening TCP socket that accepts with less ado than Twisted's.
 
-    Its factory, too, is told of an IPv4 client of a dual stack socket as IPv4.
+    Its factory, too, is told of an IPv4 client of a dual stack socket as IPv4. Who waits to be accepted when it is closed
+    is accepted first.
+
+    :ivar last: whether nobody accepts from the socket after this port.
     """
+
+    last = True
 
     BATCH = 64
     """How many connections are accepted before those that are open get their turn."""
@@ -193,6 +224,25 @@ class Port(tcp.Port):
     transport: Any = Server
 
     log = Logger()
+
+    _closing: "Deferred[None] | None" = None
+
+    def stopListening(self, *arguments: Any) -> "Deferred[None] | None":
+        """Close it; to do that a second time is no mistake."""
+        if self._closing is None:
+            if self.connected and self.last:
+                keep_off(self.socket)
+            self._closing = super().stopListening(*arguments)
+        return self._closing
+
+    loseConnection = stopListening
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.connected:
+            if self.last:
+                accept_waiting(self)
+            super().connectionLost(reason)
+            self._closing = None
 
     def doRead(self) -> None:
         for _ in range(self.BATCH):

@@ -4,145 +4,24 @@ The HTTP/1.1 connection: order, framing, closing, timeouts and what requests are
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from zope.interface import directlyProvides, providedBy
 
 from mixweb.engine._headers import RequestFields
-from mixweb.engine.channel import LINGER_BYTES, Channel
-from mixweb.engine.http1 import DEFAULT_LIMITS, Head, Limits, Parser
+from mixweb.engine.channel import LINGER_BYTES
+from mixweb.engine.http1 import Head, Parser
 from mixweb.engine.request import Request
-from mixweb.engine.site import Site
-from mixweb.engine.timeouts import DEFAULT_TIMEOUTS, Timeouts
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
-
-
-def get(path: bytes, fields: bytes = b"") -> bytes:
-    return b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n"
-
-
-class BareWire(StringTransport):
-    """A transport that remembers how it was closed, and cannot be half-closed."""
-
-    aborted = False
-    half_closed = False
-    offset = 0
-    asked_for_peer = 0
-
-    def __init__(self) -> None:
-        super().__init__(
-            hostAddress=IPv4Address("TCP", "127.0.0.1", 80), peerAddress=IPv4Address("TCP", "127.0.0.2", 1)
-        )
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing is delayed here."""
-
-    def getPeer(self) -> Any:
-        self.asked_for_peer += 1
-        return super().getPeer()
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-    @property
-    def open(self) -> bool:
-        return not (self.aborted or self.half_closed or self.disconnecting)
-
-
-class Wire(BareWire):
-    """A transport that can be half-closed."""
-
-    def loseWriteConnection(self) -> None:
-        self.half_closed = True
-
-
-class OverTLS(BareWire):
-    """A transport that, as Twisted's TLS, hands on to the socket below what it does not know."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "loseWriteConnection":
-            return lambda: pytest.fail("half-closed below TLS")
-        raise AttributeError(name)
-
-
-class Client:
-    """A client and its connection to a site that serves one resource."""
-
-    def __init__(
-        self,
-        resource: Resource,
-        *,
-        limits: Limits = DEFAULT_LIMITS,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
-        request_factory: Any = Request,
-        wire: BareWire | None = None,
-        secure: bool = False,
-        **options: Any,
-    ) -> None:
-        self.clock = Clock()
-        self.site = Site(resource, reactor=self.clock, **options)
-        self.logged: list[tuple[bytes, bytes, int]] = []
-        self.site.observers.append(lambda request: self.logged.append((request.method, request.uri, request.code)))
-        self.channel: Any = Channel(limits, timeouts)
-        self.channel.factory = self.channel.site = self.site
-        self.channel.requestFactory = request_factory
-        self.channel.callLater = self.clock.callLater
-        self.channel.timeOut = 60
-        self.wire = wire or Wire()
-        if secure:
-            directlyProvides(self.wire, providedBy(self.wire), ISSLTransport)
-        self.channel.makeConnection(self.wire)
-
-    def send(self, data: bytes, size: int = 1 << 30) -> None:
-        for start in range(0, len(data), size):
-            self.channel.dataReceived(data[start : start + size])
-
-    def leave(self) -> None:
-        self.channel.connectionLost(Failure(ConnectionDone()))
-
-    def wait(self, seconds: int) -> None:
-        """Let time pass, with a look at the connection every second."""
-        for _ in range(seconds):
-            self.clock.advance(1)
-            for channel in list(self.site.channels):
-                channel.check_timeouts(self.clock.seconds())
-
-    @property
-    def received(self) -> bytes:
-        return self.wire.value()
-
-    @property
-    def statuses(self) -> list[int]:
-        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) [^\r]+\r\n", self.received)]
-
-    @property
-    def bodies(self) -> list[bytes]:
-        """The bodies of all answers, each with a Content-Length."""
-        found = []
-        rest = self.received
-        while rest:
-            head, _, rest = rest.partition(b"\r\n\r\n")
-            length = re.search(rb"Content-Length: (\d+)", head)
-            assert length is not None, head
-            found.append(rest[: int(length[1])])
-            rest = rest[int(length[1]) :]
-        return found
+from mixweb.engine.timeouts import Timeouts
+from tests.engine.wires import GET, POST, BareWire, Client, OverTLS, Wire, get
 
 
 class Tell(Resource):
@@ -380,20 +259,6 @@ def test_body_over_its_limit(data: bytes, size: int) -> None:
     assert client.wire.half_closed
 
 
-class Eager(Request):
-    """Answers ``/early`` as soon as its body begins, and pauses the body of ``/hold``."""
-
-    def gotLength(self, length: int | None) -> None:
-        super().gotLength(length)
-        if self.uri == b"/hold":
-            self.channel.pause_body()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        super().handleContentChunk(data)
-        if self.uri == b"/early":
-            self.complete(b"early")
-
-
 def test_request_without_a_body_refuses() -> None:
     """A request may refuse itself before it is rendered, though it has no body."""
 
@@ -411,30 +276,6 @@ def test_request_without_a_body_refuses() -> None:
     assert client.wire.half_closed
 
 
-@CUTS
-def test_answer_before_the_body_is_complete(size: int) -> None:
-    """A request that is answered before its body is complete is the last one; the rest of the body is dropped."""
-    resource = Tell()
-    client = Client(resource, request_factory=Eager)
-    client.send(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + GET, size)
-    assert (client.bodies, resource.asked) == ([b"early"], [])
-    assert b"\r\nConnection: close\r\n" in client.received
-    assert client.wire.half_closed
-
-
-def test_body_is_held() -> None:
-    """A request that pauses its body gets the rest of it when it resumes; reading stops meanwhile."""
-    client = Client(Tell(), request_factory=Eager)
-    client.send(b"POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + b"x" * 10000)
-    assert client.wire.producerState == "producing"
-    client.send(b"x" * 10000 + get(b"/after"))
-    assert (client.statuses, client.wire.producerState) == ([], "paused")
-    client.wait(200)
-    client.channel.resume_body()
-    assert client.bodies == [b"POST /hold " + b"x" * 20000, b"GET /after "]
-    assert client.wire.producerState == "producing"
-
-
 EXPECT = b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -447,17 +288,6 @@ def test_continue() -> None:
     client.send(b"hi" + GET)
     assert client.statuses == [100, 200, 200]
     assert b"POST / hi" in client.received
-
-
-def test_continue_is_held() -> None:
-    """A request that pauses its body holds ``100 Continue`` back."""
-    client = Client(Tell(), request_factory=Eager)
-    client.send(b"POST /hold HTTP/1.1\r\nHost: a\r\n" + EXPECT)
-    assert client.received == b""
-    for _ in range(2):
-        client.channel.resume_body()
-        assert client.received == CONTINUE
-        client.channel.pause_body()
 
 
 @pytest.mark.parametrize(
@@ -553,17 +383,6 @@ def test_closing_a_half_closed_connection_does_not_resume_reading() -> None:
     client.channel.readConnectionLost()
     resource.waiting[0].loseConnection()
     assert (client.wire.disconnecting, client.wire.producerState) == (True, "paused")
-
-
-def test_half_closed_client_whose_body_is_held() -> None:
-    """A client that sends no more waits as long as the server holds its body."""
-    client = Client(Tell(), request_factory=Eager)
-    client.send(b"POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
-    client.channel.readConnectionLost()
-    client.wait(100)
-    client.channel.resume_body()
-    assert client.bodies == [b"POST /hold hi"]
-    assert client.wire.disconnecting
 
 
 def test_client_of_a_refusal_closes() -> None:
@@ -809,7 +628,7 @@ def test_no_idle_timeout() -> None:
     assert client.wire.open
 
 
-@pytest.mark.parametrize("progress", ["offset", "dataBuffer", "_busy"])
+@pytest.mark.parametrize("progress", ["offset", "dataBuffer", "busy"])
 def test_client_that_takes_nothing(progress: str) -> None:
     """A client that takes nothing of an answer for sixty seconds is dropped; a slow one is not."""
 
@@ -821,7 +640,7 @@ def test_client_that_takes_nothing(progress: str) -> None:
     client.send(get(b"/slow"))
     client.channel.pauseProducing()
     for second in range(200):
-        value: Any = {"offset": second, "dataBuffer": b"x" * second, "_busy": Transfer(second)}[progress]
+        value: Any = {"offset": second, "dataBuffer": b"x" * second, "busy": Transfer(second)}[progress]
         setattr(client.wire, progress, value)
         client.wait(1)
     assert client.wire.open

@@ -3,7 +3,9 @@ The request: what resources may return, what wrappers may change, and what clien
 """
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.web.error import UnsupportedMethod
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -463,3 +465,229 @@ def test_generators_take_turns():
     assert len(agent.clock.getDelayedCalls()) == 1
     exchange.disconnect()
     assert agent.clock.getDelayedCalls() == []
+
+
+async def finishes_and_fails(request):
+    request.complete(b"done")
+    await succeed(None)
+    raise KeyError("after")
+
+
+async def finishes_and_returns(request):
+    request.complete(b"done")
+    return b"more"
+
+
+@pytest.fixture
+def errors():
+    """What was logged as an error while the test ran."""
+    seen = []
+
+    def observe(event):
+        if event["log_level"] >= LogLevel.error:
+            seen.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield seen
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (finishes_and_fails, "after the answer to GET /page"),
+        (lambda request: request.complete(b"done") or fail(KeyError("after")), "after the answer to GET /page"),
+        (finishes_and_returns, "GET /page: what was returned after the answer is not sent"),
+    ],
+)
+def test_errors_after_the_answer(answer, said, errors):
+    """What goes wrong after the answer is complete is logged; the answer stays what it is."""
+    found = SiteAgent(Call(answer)).get("/page")
+    assert (found.status, found.body) == (200, b"done")
+    assert [text.splitlines()[0] for text in errors] == [said]
+
+
+@pytest.mark.parametrize(("error", "logged"), [(KeyError("x"), 1), (HTTPError(502), 0), (None, 0)])
+def test_errors_after_the_client(error, logged, failures):
+    """What goes wrong when the client has left is logged, unless it is but an answer that nobody gets."""
+
+    async def answer(request):
+        try:
+            await Deferred()
+        finally:
+            if error is not None:
+                raise error
+
+    SiteAgent(Call(answer)).open().disconnect()
+    assert len(failures) == logged
+
+
+class Late(Resource):
+    """Refuses methods when it has waited."""
+
+    isLeaf = True
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def render(self, request):
+        return getattr(self, self.kind)(request)
+
+    async def coroutine(self, request):
+        await succeed(None)
+        if request.method != b"GET":
+            raise UnsupportedMethod([b"GET"])
+        return b"got"
+
+    async def generator(self, request):
+        if request.method != b"GET":
+            raise UnsupportedMethod([b"GET"])
+        yield b"got"
+
+    def deferred(self, request):
+        return succeed(b"got") if request.method == b"GET" else fail(UnsupportedMethod([b"GET"]))
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "allow"),
+    [
+        ("GET", 200, None),
+        ("HEAD", 200, None),
+        ("POST", 405, "GET, HEAD, OPTIONS"),
+        ("OPTIONS", 204, "GET, HEAD, OPTIONS"),
+        ("BREW", 501, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "deferred"])
+def test_methods_refused_late(method, status, allow, kind, failures):
+    """A method is refused in the same way when that turns out late."""
+    if (method, kind) == ("HEAD", "generator"):
+        status, allow = 405, "GET, HEAD, OPTIONS"
+    found = SiteAgent(Late(kind)).request(method, "/")
+    assert (found.status, found["Allow"], failures) == (status, allow, [])
+
+
+def test_methods_refused_by_a_wrapper(failures):
+    """A wrapper may refuse a method, too, at once or late."""
+
+    class Strict(Wrapper):
+        def __init__(self, late):
+            super().__init__(Call(lambda request: b"x"))
+            self.late = late
+
+        def handle(self, request):
+            if self.late:
+                self.spawn(request, self.refuse())
+            else:
+                raise UnsupportedMethod([b"PUT"])
+
+        async def refuse(self):
+            raise UnsupportedMethod([b"PUT"])
+
+    for late in (False, True):
+        found = SiteAgent(Strict(late)).get("/")
+        assert (found.status, found["Allow"]) == (405, "OPTIONS, PUT")
+    assert failures == []
+
+
+def test_method_refused_after_the_beginning(failures):
+    """It is too late to refuse a method when the answer has begun: the connection is dropped, and that is logged."""
+
+    async def answer(request):
+        request.write(b"begun")
+        raise UnsupportedMethod([b"PUT"])
+
+    assert SiteAgent(Call(answer)).open().transport.aborted
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"gzip, chunked", b"identity"])
+@pytest.mark.parametrize("answer", [lambda request: b"body", written, pieces])
+def test_transfer_encoding_of_a_resource(coding, answer):
+    """The framing of an answer is the server's, whatever the resource says: never two of them (RFC 9112, 6)."""
+
+    def says(request):
+        request.setHeader(b"Transfer-Encoding", coding)
+        return answer(request)
+
+    for method in ("GET", "HEAD"):
+        found = SiteAgent(Call(says)).request(method, "/")
+        assert found.body == (SiteAgent(Call(answer)).get("/").body if method == "GET" else b"")
+        assert (found["Transfer-Encoding"] == "chunked") is (found["Content-Length"] is None and method == "GET")
+
+
+def reset(request):
+    request.setResponseCode(205)
+    return b"body"
+
+
+def reset_in_pieces(request):
+    request.setResponseCode(205)
+    return written(request)
+
+
+@pytest.mark.parametrize("answer", [reset, reset_in_pieces])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("filtered", [True, False])
+def test_no_body_for_205(answer, method, filtered):
+    """A 205 has no body, and says so (RFC 9110, 15.3.6)."""
+
+    def says(request):
+        if filtered:
+            request.filter_body(Surround(b"x"))
+        return answer(request)
+
+    exchange = SiteAgent(Call(says)).open(method)
+    head, _, body = exchange.received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 205 ")
+    assert (head.count(b"Content-Length: 0"), body) == (1, b"")
+    assert b"Transfer-Encoding" not in head
+    assert not exchange.transport.disconnecting
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        (b"Fine", b"Fine"),
+        (b"OK\r\nX-Evil: 1", b"OK X-Evil: 1"),
+        (b"OK\r\n\r\n<script>", b"OK <script>"),
+        (b"a\nb\0c\x7f", b"a b c "),
+        (b"", b""),
+        ("prête".encode(), "prête".encode()),
+    ],
+)
+@pytest.mark.parametrize("answer", [lambda request: b"x", written])
+def test_reason_phrase(message, sent, answer):
+    """A reason phrase stays on its line (RFC 9112, 4)."""
+
+    def says(request):
+        request.setResponseCode(200, message)
+        return answer(request)
+
+    received = SiteAgent(Call(says)).open().received
+    assert received.split(b"\r\n")[0] == b"HTTP/1.1 200 " + sent
+    assert b"X-Evil" not in received.partition(b"\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "sent", "closed"),
+    [
+        ("close", None, "close", True),
+        ("keep-alive, Close", None, "keep-alive, Close", True),
+        ("keep-alive", None, "keep-alive", False),
+        ("keep-alive", "close", "close", True),
+        (None, "close", "close", True),
+    ],
+)
+@pytest.mark.parametrize("answer", [lambda request: b"x", written])
+def test_connection_of_a_resource(said, asked, sent, closed, answer):
+    """A resource may close the connection; it cannot keep it open (RFC 9112, 9.6)."""
+
+    def says(request):
+        if said:
+            request.setHeader(b"Connection", said.encode())
+        return answer(request)
+
+    exchange = SiteAgent(Call(says)).open("GET", "/", {"Connection": asked} if asked else {})
+    assert exchange.answer["Connection"] == sent
+    assert exchange.transport.disconnecting is closed

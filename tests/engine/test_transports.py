@@ -759,7 +759,7 @@ async def test_clients_that_reset_at_once(loop, kind, logged):
 
 @pytest_twisted.ensureDeferred
 async def test_a_port_that_is_closed_while_it_accepts(loop):
-    """When the first of several connections makes the port stop listening, the others are not accepted."""
+    """When the first of several connections makes the port stop listening, the others are accepted before it closes."""
     port = loop("tcp", echo)
     stopping = []
 
@@ -770,8 +770,10 @@ async def test_a_port_that_is_closed_while_it_accepts(loop):
     port.factory.make = make
     clients = [port.plain() for _ in range(3)]
     port.port.doRead()
-    await gatherResults(stopping)
     assert len(port.factory.peers) == 1
+    await gatherResults(stopping)
+    assert len(port.factory.peers) == 3
+    assert port.port.stopListening() is None
     for client in clients:
         client.close()
     port.port = Port(0, port.factory, 5, "127.0.0.1", reactor)
