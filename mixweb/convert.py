@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from mixweb.feature import FilePath
+from mixweb.feature import FilePath, Place
+from mixweb.stores import StoreURL, located
 
-_WORDS = {str: "text", int: "an integer", float: "a number", bool: "true or false"}
+_WORDS: dict[Any, str] = {str: "text", StoreURL: "text", int: "an integer", float: "a number", bool: "true or false"}
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 _VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\})")
@@ -31,7 +32,7 @@ def is_table(annotation: Any) -> bool:
 
 def expected(annotation: Any) -> str:
     """What a field takes, in words."""
-    if annotation == FilePath:
+    if annotation in (FilePath, Place):
         return "a path as text"
     if is_list(annotation):
         return f"a list of {expected(get_args(annotation)[0]).removeprefix('a ').removeprefix('an ')}"
@@ -77,8 +78,8 @@ def convert(value: Any, annotation: Any, base: Path) -> Any:
                 return convert(value, choice, base)
             except ValueError:
                 continue
-    elif annotation is str and isinstance(value, str):
-        return expand(value)
+    elif annotation in _TEXTS and isinstance(value, str):
+        return _TEXTS[annotation](expand(value), base)
     elif annotation is float and type(value) in (int, float):
         return float(value)
     elif type(value) is annotation:
@@ -118,8 +119,8 @@ def convert_text(text: str, annotation: Any, base: Path) -> Any:
                 continue
     if get_origin(annotation) is Literal:
         return convert(text, annotation, base)
-    if annotation is str:
-        return text
+    if annotation in _TEXTS:
+        return _TEXTS[annotation](text, base)
     raise ValueError(f"expected {expected(annotation)}, got {text!r}")
 
 
@@ -128,6 +129,21 @@ def _path(text: str, base: Path) -> str:
         return str(base / Path(text).expanduser()) if text else ""
     except RuntimeError:
         raise ValueError(f"{text!r} names a user that does not exist") from None
+
+
+def _placed(text: str, base: Path) -> str:
+    scheme, _, rest = text.partition(":")
+    if not re.match(r"[A-Za-z][A-Za-z0-9_+-]+:", text):
+        return _path(text, base)
+    return f"file:{_path(rest, base)}" if scheme == "file" and rest else text
+
+
+#: What becomes of text, by the type of its field.
+_TEXTS: dict[Any, Callable[[str, Path], str]] = {
+    str: lambda text, base: text,
+    StoreURL: located,
+    Place: _placed,
+}
 
 
 def expand(text: str) -> str:

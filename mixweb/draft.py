@@ -130,7 +130,7 @@ def convert_given(given: Given, settings: type, name: str) -> Any:
 
     :raises ValueError: without the field's name.
     """
-    annotation = get_type_hints(settings)[name]
+    annotation = get_type_hints(settings, include_extras=True)[name]
     if not given.textual:
         is_secret = next(item.metadata["secret"] for item in settings_fields(settings) if item.name == name)
         return convert(secret(given.data, given.base) if is_secret else given.data, annotation, given.base)

@@ -5,20 +5,27 @@ What a feature is: settings, a resource or wrapper, and one registration.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from twisted.application.service import IService
 from twisted.web.resource import IResource
+
+from mixweb.engine.authority import Authority
+from mixweb.paths import CanonicalPath
+from mixweb.stores import IStore, StoreService, StoreURL, open_store
 
 if TYPE_CHECKING:
     from mixweb.engine.request import Request
 
 #: A path in a setting; a relative one counts from the file that holds it, or from the current directory.
 FilePath: TypeAlias = str | os.PathLike[str]
+
+#: The same, or text that begins with a scheme and a colon (``https://...``, ``store:``), which stays as it is.
+Place: TypeAlias = Annotated[str, "place"]
 
 
 class Stage(IntEnum):
@@ -101,6 +108,21 @@ class WrapperSettings(Settings):
     except_paths: Sequence[str] = option((), help="Paths and globs it does not apply to.", metavar="PATH", kw_only=True)
 
 
+@dataclass
+class About:
+    """
+    The server that a resource tree is part of, for features that show it.
+
+    :ivar kept: values that live as long as the server, over all its configurations.
+    :ivar configuration: what is in force, as text without secrets.
+    :ivar certificates: tells of each certificate that is served its path, its names and the time it ends, in seconds.
+    """
+
+    kept: dict[str, Any] = field(default_factory=dict)
+    configuration: str = ""
+    certificates: Callable[[], Sequence[tuple[str, Sequence[str], float]]] = tuple
+
+
 @dataclass(frozen=True)
 class Context:
     """
@@ -112,6 +134,13 @@ class Context:
     :ivar announce_raw: tells, below the mount's path, where targets are to stay undecoded; ``None`` is any segment.
     :ivar warn: says something at start that the owner of the server should know.
     :ivar interactive: whether a person watches the terminal.
+    :ivar server_store: the URL of the server's store.
+    :ivar watch: has a function called with each request before anything else sees it.
+    :ivar offers: what features of the same tree let others look at and change: objects with interfaces of
+        :mod:`mixweb.interfaces`.
+    :ivar mounts: the names and paths of all mounts of the same host.
+    :ivar wrappers: the names of the wrappers in front of its mounts; ``None`` when they are not known.
+    :ivar about: the server, for features that show it.
     """
 
     reactor: Any
@@ -120,6 +149,58 @@ class Context:
     announce_raw: Callable[[Sequence[bytes | None]], None]
     warn: Callable[[str], None]
     interactive: bool = False
+    server_store: StoreURL = "memory:"
+    watch: Callable[[Callable[[Request], None]], None] = lambda watcher: None
+    offers: list[Any] = field(default_factory=list)
+    mounts: Sequence[tuple[str, str]] = ()
+    wrappers: frozenset[str] | None = None
+    about: About = field(default_factory=About)
+
+    def store(self, url: StoreURL = "") -> IStore:
+        """
+        The store of a URL, open as long as the resource tree lives; the same one for the same URL.
+
+        :param url: the server's store when it is empty.
+        :raises ValueError: when there is no such store.
+        """
+        store = open_store(url or self.server_store, self.reactor)
+        self.add_service(StoreService(store))
+        return store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    What a client asks for, where a feature explains what it makes of it.
+
+    :ivar target: path and query, undecoded.
+    :ivar authority: the host that is asked for; ``None`` when none is named.
+    """
+
+    method: bytes
+    target: bytes
+    path: CanonicalPath
+    authority: Authority | None = None
+    secure: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What a feature makes of a request.
+
+    :ivar why: a phrase that names the rule.
+    :ivar target: the target from there on; ``None`` where it stays.
+    :ivar status: that the feature answers with itself; 0 where it passes the request on.
+    """
+
+    why: str
+    target: bytes | None = None
+    status: int = 0
+
+
+#: Tells what a feature with these settings makes of a request; ``None`` where it has nothing to say.
+Explain: TypeAlias = Callable[[Any, Asked], Verdict | None]
 
 
 @dataclass(frozen=True)
@@ -130,6 +211,8 @@ class Mount:
     :ivar build: makes the resource.
     :ivar raw: whether what is below its path stays undecoded (a field of this name in the settings decides, if there is one).
     :ivar declines: whether it may decline a path, so that another mount at the same place gets its turn.
+    :ivar watches: whether it shows what requests meet on their way (a field of this name in the settings decides, if
+        there is one).
     """
 
     name: str
@@ -137,6 +220,7 @@ class Mount:
     build: Callable[[Any, Context], IResource]
     raw: bool = False
     declines: bool = False
+    watches: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +230,9 @@ class Wrap:
 
     :ivar build: makes the wrapper around the resource inside.
     :ivar default: whether it is there unless taken away.
+    :ivar explain: tells what it makes of a request, without one.
+    :ivar own_paths: whether it is asked about every request and looks at ``paths`` and ``except_paths`` itself.
+    :ivar brings: tells from the settings which other wrappers are there with it, unless they are taken away.
     """
 
     name: str
@@ -153,6 +240,9 @@ class Wrap:
     settings: type[WrapperSettings]
     build: Callable[[Any, IResource, Context], IResource]
     default: bool = False
+    explain: Explain = lambda settings, asked: None
+    own_paths: bool = False
+    brings: Callable[[Any], Iterable[str]] = lambda settings: ()
 
 
 Feature: TypeAlias = Mount | Wrap

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from twisted.internet.defer import DeferredLock
+from zope.interface import implementer
 
+from mixweb.interfaces import IPages
 from mixweb.kit.posted import Page
 from mixweb.stores import Conflict, IStore, StoreUnavailable
 
@@ -72,14 +74,17 @@ class Kept(NamedTuple):
 Register = dict[str, Kept]
 
 
+@implementer(IPages)
 class Pages:
     """
     The pages.
 
     :param prefix: of all keys in the store.
+    :param at: the path they are mounted at.
     """
 
-    def __init__(self, store: IStore, prefix: bytes, limits: Limits) -> None:
+    def __init__(self, store: IStore, prefix: bytes, limits: Limits, at: str = "") -> None:
+        self.at = at
         self._store = store
         self._prefix = prefix
         self._limits = limits
@@ -100,6 +105,28 @@ class Pages:
         if entry is None:
             raise PageError(410, "This page has been cleared.")
         return Page(entry.value, kept.type)
+
+    async def listed(self) -> list[tuple[bytes, str | None, int, float | None]]:
+        """Each name with the type of its page, its bytes and the time it is forgotten; of a cleared page no type."""
+        return [
+            (name.encode("latin-1"), None if kept.key is None else kept.type, kept.size, kept.until)
+            for name, kept in self._current(await self._read()).items()
+        ]
+
+    async def retype(self, name: bytes, type: str) -> None:
+        """
+        Give a page another type.
+
+        :raises PageError: 404 when there is none.
+        """
+
+        def change(register: Register) -> None:
+            kept = register.get(_text(name))
+            if kept is None or kept.key is None:
+                raise PageError(404, "There is no such page.")
+            register[_text(name)] = kept._replace(type=type)
+
+        await self._change(change)
 
     async def save(self, name: bytes, page: Page) -> None:
         """

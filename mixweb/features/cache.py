@@ -20,7 +20,7 @@ from mixweb.features._cache_pages import Limits, PageError, Pages
 from mixweb.kit.compat import HELP, Compat, check_compat, check_method, extra_arguments, missing_argument
 from mixweb.kit.posted import PageReader, answer_with, shielded
 from mixweb.paths import split_path
-from mixweb.stores import IStore, StoreFull, StoreService, StoreUnavailable, check_url, open_store
+from mixweb.stores import IStore, StoreFull, StoreUnavailable, StoreURL, check_url
 
 MAX_BYTES = 2 * 1024 * 1024
 
@@ -37,7 +37,7 @@ class Cache(MountSettings):
     """Keep pages that are posted under names, each of which can be given once."""
 
     at: str = option("/cache", help="Path it is mounted at.", metavar="PATH", kw_only=True)
-    store: str = option("memory:", help="Where pages are kept: memory: or sqlite:PATH.", metavar="URL")
+    store: StoreURL = option("", help="Where pages are kept; empty for the server's store.", metavar="URL")
     max_bytes: int = option(MAX_BYTES, help="All pages together, in bytes.", metavar="BYTES")
     max_page_bytes: int = option(0, help="Longest page, in bytes; 0 for as long as all together.", metavar="BYTES")
     max_names: int = option(
@@ -49,7 +49,8 @@ class Cache(MountSettings):
     compat: Compat = option("", help=HELP, metavar="NAME")
 
     def __post_init__(self) -> None:
-        check_url(self.store)
+        if self.store:
+            check_url(self.store)
         for name in ("max_bytes", "max_names", "max_name_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
@@ -79,7 +80,7 @@ class CacheResource(Resource):
         self.compat = settings.compat
         self.reader = PageReader(reactor, settings.page_bytes, loose=bool(settings.compat))
         limits = Limits(settings.max_bytes, settings.page_bytes, settings.max_names, settings.ttl or None)
-        self.pages = Pages(store, b"cache:/" + b"/".join(split_path(settings.at)), limits)
+        self.pages = Pages(store, b"cache:/" + b"/".join(split_path(settings.at)), limits, settings.at)
 
     def render(self, request: Request) -> Any:
         request.setHeader(*_NO_STORE)
@@ -181,11 +182,11 @@ class CacheResource(Resource):
 
 
 def build(settings: Cache, context: Context) -> CacheResource:
-    store = open_store(settings.store, context.reactor)
-    context.add_service(StoreService(store))
     if settings.unsafe:
         context.warn(f"cache: unsafe = true, anybody's scripts can run as scripts of this site at {settings.at}")
-    return CacheResource(settings, store, context.reactor)
+    resource = CacheResource(settings, context.store(settings.store), context.reactor)
+    context.offers.append(resource.pages)
+    return resource
 
 
 FEATURE = Mount("cache", Cache, build)

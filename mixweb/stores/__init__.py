@@ -2,13 +2,15 @@
 Stores: where features keep what must outlive a request, a reload, or the process.
 
 A store is named by a URL: ``memory:`` is the memory of the process (``memory:NAME`` another part of it),
-``sqlite:PATH`` a file that survives a restart and that several processes of one machine may share.
+``sqlite:PATH`` a file that survives a restart and that several processes of one machine may share; ``redis://HOST``,
+``rediss://HOST`` (TLS) and ``unix:PATH`` are a Redis, which several machines may share.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -28,6 +30,7 @@ from mixweb.stores.interface import (
 )
 from mixweb.stores.memory import MemoryStore
 from mixweb.stores.sqlite import SqliteStore
+from mixweb.stores.urls import Address, StoreURL, check_url, hidden, located
 
 __all__ = [
     "DEADLINE",
@@ -39,39 +42,43 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreService",
+    "StoreURL",
     "StoreUnavailable",
     "check_url",
+    "hidden",
+    "located",
     "open_store",
+    "stores_in_use",
 ]
 
 #: The stores in use, so that a reloaded configuration finds again what the one before it kept.
 _stores: WeakKeyDictionary[Any, WeakValueDictionary[tuple[str, float], Any]] = WeakKeyDictionary()
 
 
-def _memory(name: str, reactor: Any, deadline: float) -> IStore:
+def _memory(address: Address, reactor: Any, deadline: float) -> IStore:
     return MemoryStore(reactor)
 
 
-def _sqlite(path: str, reactor: Any, deadline: float) -> IStore:
-    folder = os.path.dirname(path)
+def _sqlite(address: Address, reactor: Any, deadline: float) -> IStore:
+    folder, name = os.path.split(address.path)
     if not os.path.isdir(folder):
-        raise ValueError(f"store: there is no folder '{folder}' for '{os.path.basename(path)}'")
-    return SqliteStore(path, reactor, deadline=deadline)
+        raise ValueError(f"store: there is no folder '{folder}' for '{name}'")
+    return SqliteStore(address.path, reactor, deadline=deadline)
 
 
-_SCHEMES: dict[str, Callable[[str, Any, float], IStore]] = {"memory": _memory, "sqlite": _sqlite}
+def _redis(address: Address, reactor: Any, deadline: float) -> IStore:
+    try:
+        from mixweb.stores.redis import RedisStore
+    except ImportError as reason:
+        raise ValueError(f"store: {address.scheme}: needs txredisapi: pip install 'mixweb[redis]' ({reason})") from None
+    return RedisStore(address, reactor, deadline=deadline)
 
 
-def check_url(url: str) -> tuple[str, str]:
-    """
-    The scheme of a store's URL, and what follows it.
-
-    :raises ValueError: when there is no such store.
-    """
-    scheme, _, rest = url.partition(":")
-    if scheme not in _SCHEMES or ":" not in url or (scheme == "sqlite" and not rest):
-        raise ValueError(f"store must be 'memory:' or 'sqlite:PATH', not {url!r}")
-    return scheme, os.path.abspath(rest) if scheme == "sqlite" else rest
+_SCHEMES: dict[str, Callable[[Address, Any, float], IStore]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    **dict.fromkeys(("redis", "rediss", "unix"), _redis),
+}
 
 
 def open_store(url: str, reactor: Any, *, deadline: float = DEADLINE) -> IStore:
@@ -84,13 +91,20 @@ def open_store(url: str, reactor: Any, *, deadline: float = DEADLINE) -> IStore:
     :param deadline: how long a call may take, in seconds.
     :raises ValueError: when there is no such store, or no folder for its file.
     """
-    scheme, rest = check_url(url)
-    key = (f"{scheme}:{rest}", deadline)
+    check_url(url)
+    key = located(url, Path.cwd()), deadline
     found = _stores.setdefault(reactor, WeakValueDictionary())
     store = found.get(key)
     if store is None:
-        store = found[key] = _SCHEMES[scheme](rest, reactor, deadline)
+        address = check_url(key[0])
+        store = found[key] = _SCHEMES[address.scheme](address, reactor, deadline)
     return store
+
+
+def stores_in_use(reactor: Any) -> list[tuple[str, IStore]]:
+    """The stores that somebody has, each with its URL."""
+    found = _stores.get(reactor)
+    return [] if found is None else sorted(((url, store) for (url, _), store in found.items()), key=lambda pair: pair[0])
 
 
 class StoreService(Service):

@@ -22,6 +22,11 @@ class Subscriptions:
     def __bool__(self) -> bool:
         return bool(self._callbacks)
 
+    @property
+    def channels(self) -> list[bytes]:
+        """What somebody subscribes to."""
+        return list(self._callbacks)
+
     def add(self, channel: bytes, callback: Callback) -> Callable[[], None]:
         """
         Call a function from now on.

@@ -7,6 +7,7 @@ from zope.interface.verify import verifyObject
 
 from mixweb.stores import Conflict, Decision, Entry, IStore
 from mixweb.stores.interface import MAX_MESSAGE_BYTES
+from tests.stores.conftest import TOLERANCE
 
 NASTY = [b"", b"\0", b"\xff", b"\xff\xff", b"a%b", b"'; DROP TABLE entries; --", "é".encode(), b"x" * 5000]
 
@@ -140,9 +141,9 @@ def test_hits(store, loop, wait):
     """So many hits are allowed at once; they come back one after the other, all of them after the period."""
     decisions = [wait(store.hit(b"k", 3, 30)) for _ in range(4)]
     assert decisions[:3] == [Decision(True, 2, 0), Decision(True, 1, 0), Decision(True, 0, 0)]
-    assert decisions[3] == pytest.approx(Decision(False, 0, 10))
+    assert decisions[3] == pytest.approx(Decision(False, 0, 10), abs=TOLERANCE)
     loop.advance(9)
-    assert wait(store.hit(b"k", 3, 30)) == pytest.approx(Decision(False, 0, 1))
+    assert wait(store.hit(b"k", 3, 30)) == pytest.approx(Decision(False, 0, 1), abs=TOLERANCE)
     loop.advance(1)
     assert wait(store.hit(b"k", 3, 30)) == Decision(True, 0, 0)
     assert wait(store.hit(b"k", 3, 30)).allowed is False

@@ -34,8 +34,8 @@ class Machine(RuleBasedStateMachine):
     def begin(self):
         self.folder = tempfile.TemporaryDirectory()
         self.users = Users(Path(self.folder.name))
-        self.loop = self.users.loop
         self.store = getattr(self.users, self.kind)()
+        self.loop = self.users.loop
         self.model = {}
         self.highest = 0
 
@@ -115,7 +115,15 @@ class SqliteMachine(Machine):
     kind = "sqlite"
 
 
+class RedisMachine(Machine):
+    """In a Redis."""
+
+    kind = "redis"
+
+
 TestMemoryMachine = MemoryMachine.TestCase
 TestMemoryMachine.settings = SETTINGS
 TestSqliteMachine = SqliteMachine.TestCase
 TestSqliteMachine.settings = SETTINGS
+TestRedisMachine = pytest.mark.usefixtures("redis_server")(RedisMachine.TestCase)
+TestRedisMachine.settings = settings(SETTINGS, max_examples=40)
