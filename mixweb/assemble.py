@@ -4,23 +4,28 @@ Settings become a resource tree; the only place where things are wrapped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.web.resource import IResource
+from zope.interface import implementer
 
+from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.errors import Declined
 from mixweb.engine.request import Request
-from mixweb.feature import SERVER_STAGES, Context, Mount, MountSettings, Settings, Wrap, WrapperSettings
+from mixweb.feature import SERVER_STAGES, About, Context, Mount, MountSettings, Settings, Wrap, WrapperSettings
 from mixweb.paths import PathMatcher, PathTable, RawPrefixes, split_path
-from mixweb.plan import Plan
+from mixweb.plan import Host, Plan, Server
 from mixweb.registry import Registry, registry
+from mixweb.route import HostStation, MountStation, Probe, Station, TableStation, WrapperStation
 from mixweb.vhost import VirtualHosts
 from mixweb.wrapper import Leaf, Wrapper, pass_to
 
 
+@implementer(IBodyReceiver)
 class Mounts(Leaf):
     """
     Hands each request to the mounts that own its path, the longest first, until one does not decline.
@@ -32,10 +37,16 @@ class Mounts(Leaf):
         self.table = PathTable((at, pass_to(resource)) for at, resource in entries)
 
     def handle(self, request: Request) -> None:
+        self.ask(request, self.table.find(request.canonical_path.segments))
+
+    def ask(self, request: Request, owners: Iterator[tuple[int, Callable[[Request], None]]]) -> None:
+        """Have the first of some mounts answer that does not decline."""
         segments = request.canonical_path.segments
-        for length, answer in self.table.find(segments):
+        for length, answer in owners:
             request.prepath = [*segments[:length]]
             request.postpath = [*segments[length:]]
+            if not request.body_complete:
+                request.on_decline = partial(self.ask, owners=owners)
             try:
                 answer(request)
             except Declined:
@@ -72,6 +83,19 @@ class RawPaths(Wrapper):
         self.forward(request)
 
 
+class Watched(Wrapper):
+    """Shows each request to those who watch, before anything else sees it."""
+
+    def __init__(self, watchers: Iterable[Callable[[Request], None]], inner: IResource) -> None:
+        super().__init__(inner)
+        self.watchers = tuple(dict.fromkeys(watchers))
+
+    def handle(self, request: Request) -> None:
+        for watch in self.watchers:
+            watch(request)
+        self.forward(request)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One wrapper of a stack, as it was decided."""
@@ -88,25 +112,27 @@ class Tree:
     :ivar root: what the site serves.
     :ivar services: timers, threads and children of the features; they run as long as the tree.
     :ivar observers: called with each request when it has ended.
+    :ivar watchers: called with each request before anything else sees it.
     :ivar warnings: what the owner of the server should know.
     """
 
     root: IResource
     services: MultiService = field(default_factory=MultiService)
     observers: list[Callable[[Request], None]] = field(default_factory=list)
+    watchers: list[Callable[[Request], None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 class BuildError(ValueError):
     """
-    A feature could not be built from its settings.
+    Features could not be built from their settings.
 
-    :ivar settings: whose settings.
+    :ivar refused: their settings, each with the reason.
     """
 
-    def __init__(self, settings: Settings, reason: Exception) -> None:
-        super().__init__(str(reason) or type(reason).__name__)
-        self.settings = settings
+    def __init__(self, refused: Sequence[tuple[Settings, str]]) -> None:
+        super().__init__("\n".join(reason for _, reason in refused))
+        self.refused = refused
 
 
 def layers(
@@ -114,17 +140,20 @@ def layers(
 ) -> list[Layer]:
     """
     The wrappers of a stack, outermost first: by stage, and in one stage its own, those for every host, what is on by
-    default.
+    default or comes with one of them.
 
     :param without: names of features that are taken away.
     """
     named = {found.of(item).name for item in own} | set(without)
     chosen = [item for item in defaults if found.of(item).name not in named]
     named |= {found.of(item).name for item in defaults}
+    brought = {
+        name for item in (*own, *chosen) if isinstance(wrap := found.of(item), Wrap) for name in wrap.brings(item)
+    }
     standard = [
         feature.settings()
         for feature in found.features.values()
-        if isinstance(feature, Wrap) and feature.default and feature.name not in named
+        if isinstance(feature, Wrap) and (feature.default or feature.name in brought) and feature.name not in named
     ]
     stack = [
         Layer(feature, item)
@@ -140,31 +169,66 @@ class Assembler:
 
     :param reactor: what the features run on.
     :param interactive: whether a person watches the terminal.
+    :param about: the server that the tree is for.
+    :param origin: tells where settings were said.
     """
 
-    def __init__(self, reactor: Any, interactive: bool = False, found: Registry | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        interactive: bool = False,
+        found: Registry | None = None,
+        about: About | None = None,
+        origin: Callable[[Settings], object] = lambda settings: None,
+    ) -> None:
         self.reactor = reactor
         self.interactive = interactive
+        self.about = about or About()
+        self.origin = origin
+        self.watched = False
         self.registry = found or registry()
+        self.store = Server.store
+        self.offers: list[Any] = []
+        self.mounts: list[tuple[str, str]] = []
+        self.wrappers: frozenset[str] | None = None
+        self.refused: list[tuple[Settings, str]] = []
 
     def assemble(self, plan: Plan) -> Tree:
         """
         Build everything.
 
-        :raises BuildError: when a feature refuses its settings.
+        :raises BuildError: when features refuse their settings.
         """
         self.tree = Tree(root=VirtualHosts())
+        self.store = plan.server.store
         self.compat = plan.server.compat
+        self.watched = any(map(self._watches, (plan.default, *plan.hosts)))
         server_defaults, host_defaults = self._split(plan.defaults)
         server_own, own = self._split(plan.default.settings)
-        hosts = VirtualHosts(self._host(own, host_defaults, plan.default.without))
+        hosts = VirtualHosts(self._probed(HostStation(), self._host(own, host_defaults, plan.default.without)))
         for host in plan.hosts:
-            resource = self._host(host.settings, host_defaults, host.without)
+            station = HostStation(host.names)
+            resource = self._probed(station, self._host(host.settings, host_defaults, host.without))
             for name in host.names:
                 hosts.addHost(name, resource)
         stack = layers(server_own, server_defaults, plan.default.without, self.registry)
         self.tree.root = self._wrap(hosts, [layer for layer in stack if layer.feature.stage in SERVER_STAGES])
+        self.check()
+        if self.tree.watchers:
+            self.tree.root = Watched(self.tree.watchers, self.tree.root)
         return self.tree
+
+    def _watches(self, host: Host) -> bool:
+        """Whether something on a host shows what requests meet on their way."""
+        for item in host.settings:
+            feature = self.registry.of(item)
+            if isinstance(feature, Mount) and feature.watches and getattr(item, "watches", True):
+                return True
+        return False
+
+    def _probed(self, station: Station, resource: IResource) -> IResource:
+        """The resource; with a probe before it where requests are watched."""
+        return Probe(station, resource) if self.watched else resource
 
     def _split(self, settings: Sequence[Settings]) -> tuple[list[Settings], list[Settings]]:
         def is_server(item: Settings) -> bool:
@@ -175,11 +239,15 @@ class Assembler:
 
     def _host(self, own: Sequence[Settings], defaults: Sequence[Settings], without: Iterable[str]) -> IResource:
         raw: list[Sequence[bytes | None]] = []
-        entries = [(item.at, self._mount(item, raw)) for item in own if isinstance(item, MountSettings)]
+        mounts = [item for item in own if isinstance(item, MountSettings)]
+        self.offers = []
+        self.mounts = [(self.registry.of(item).name, item.at) for item in mounts]
         stack = [
             layer for layer in layers(own, defaults, without, self.registry) if layer.feature.stage not in SERVER_STAGES
         ]
-        resource = self._wrap(Mounts(entries), stack)
+        self.wrappers = frozenset(layer.feature.name for layer in stack)
+        entries = [(item.at, self._mount(item, raw)) for item in mounts]
+        resource = self._wrap(self._probed(TableStation(), Mounts(entries)), stack)
         return RawPaths(RawPrefixes(raw), resource) if raw else resource
 
     def _mount(self, settings: MountSettings, raw: list[Sequence[bytes | None]]) -> IResource:
@@ -189,8 +257,11 @@ class Assembler:
         if getattr(settings, "raw", feature.raw):
             raw.append(at)
         context = self._context(lambda prefix: raw.append((*at, *prefix)))
-        wanted = replace(settings, compat=self.compat) if getattr(settings, "compat", None) == "" else settings
-        return self._build(settings, lambda: feature.build(wanted, context))
+        wanted: Any = settings
+        if getattr(settings, "compat", None) == "":
+            wanted = replace(wanted, compat=self.compat)
+        station = MountStation(feature, settings, str(self.origin(settings) or ""))
+        return self._probed(station, self._build(settings, lambda: feature.build(wanted, context)))
 
     def _wrap(self, resource: IResource, stack: list[Layer]) -> IResource:
         context = self._context(lambda prefix: None)
@@ -198,14 +269,27 @@ class Assembler:
             inner, settings, build = resource, layer.settings, layer.feature.build
             built = self._build(settings, lambda: build(settings, inner, context))  # noqa: B023 - called at once
             matcher = PathMatcher(settings.paths, settings.except_paths)
-            resource = built if matcher.everything else PathGuard(matcher, built, inner)
+            everything = matcher.everything or layer.feature.own_paths
+            resource = built if everything else PathGuard(matcher, built, inner)
+            station = WrapperStation(layer.feature, settings, str(self.origin(settings) or ""))
+            resource = self._probed(station, resource)
         return resource
 
     def _build(self, settings: Settings, build: Callable[[], IResource]) -> IResource:
         try:
             return build()
         except (ValueError, OSError, ImportError) as reason:
-            raise BuildError(settings, reason) from reason
+            self.refused.append((settings, str(reason) or type(reason).__name__))
+            return Leaf()
+
+    def check(self) -> None:
+        """
+        Whether everything could be built.
+
+        :raises BuildError: when it could not.
+        """
+        if self.refused:
+            raise BuildError(self.refused)
 
     def _context(self, announce_raw: Callable[[Sequence[bytes | None]], None]) -> Context:
         tree = self.tree
@@ -216,6 +300,12 @@ class Assembler:
             announce_raw=announce_raw,
             warn=tree.warnings.append,
             interactive=self.interactive,
+            server_store=self.store,
+            watch=tree.watchers.append,
+            offers=self.offers,
+            mounts=self.mounts,
+            wrappers=self.wrappers,
+            about=self.about,
         )
 
 
@@ -224,4 +314,6 @@ def stack(resource: IResource, settings: Iterable[WrapperSettings], reactor: Any
     assembler = Assembler(reactor)
     assembler.tree = Tree(root=resource)
     chosen = layers(tuple(settings), (), assembler.registry.features, assembler.registry)
-    return assembler._wrap(resource, chosen)
+    wrapped = assembler._wrap(resource, chosen)
+    assembler.check()
+    return wrapped

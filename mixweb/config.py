@@ -5,17 +5,18 @@ Tables become a plan: merged and checked, every problem reported at once with wh
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mixweb._plan_checks import PlanCheck
 from mixweb.draft import ConfigError, Draft, Given, HostTables, Origin, Table, convert_given
-from mixweb.feature import SERVER_STAGES, Feature, Mount, MountSettings, Settings, Wrap
+from mixweb.feature import SERVER_STAGES, Mount, Settings, Wrap
 from mixweb.plan import Host, Plan, Server
 from mixweb.reading import Reader, read_environment, read_vhosts
 from mixweb.registry import Registry, registry
-from mixweb.vhost import host_key
 
 
 def merge(file: Draft, line: Draft, found: Registry) -> Draft:
@@ -49,6 +50,31 @@ def merge(file: Draft, line: Draft, found: Registry) -> Draft:
     return merged
 
 
+def construct(kind: type, values: Mapping[str, Any]) -> tuple[Any, list[tuple[str, str]]]:
+    """
+    An instance of a settings class; ``None`` with the reasons why there is none, each with the field that it begins with.
+
+    A refused field is left out and the rest tried again, so that each is told of. What is then missed is no reason.
+    """
+    left = dict(values)
+    refusals: list[tuple[str, str]] = []
+    while True:
+        try:
+            made = kind(**left)
+        except (ValueError, TypeError, OSError) as refusal:
+            reason = str(refusal)
+        else:
+            return (None if refusals else made), refusals
+        words = re.findall(r"\w+", reason)
+        if not {key for key, _ in refusals}.isdisjoint(words):
+            return None, refusals
+        key = words[0] if words else ""
+        refusals.append((key, reason))
+        if key not in left:
+            return None, refusals
+        del left[key]
+
+
 class Checker:
     """Makes a plan of a draft."""
 
@@ -56,6 +82,7 @@ class Checker:
         self.draft = draft
         self.registry = found
         self.origins: dict[int, Table] = {}
+        self.names: dict[tuple[int, str], Origin] = {}
 
     def plan(self) -> Plan:
         """
@@ -66,20 +93,24 @@ class Checker:
         draft = self.draft
         server = self.settings(Server, draft.server, Origin("server"), "")
         default = self.host(draft.default, ())
-        self.only_wrappers(draft.defaults)
         shared = self.host(draft.defaults, ())
         hosts = [self.host(host, (host.name,)) for host in draft.hosts.values()]
-        self.check_names()
+        plan = Plan(server or Server(), default, shared.settings, hosts)
+        draft.problems += PlanCheck(self.registry, self.origin, self.name_origin).problems(plan)
         if draft.problems:
             raise ConfigError(draft.problems)
-        assert isinstance(server, Server)
         default = Host(*default.settings, without=default.without | shared.without)
-        return Plan(
-            server,
-            default,
-            shared.settings,
-            [Host(*host.names, *host.settings, without=host.without | self.of_hosts(shared.without)) for host in hosts],
-        )
+        gone = self.of_hosts(shared.without)
+        hosts = [Host(*host.names, *host.settings, without=host.without | gone) for host in hosts]
+        return replace(plan, default=default, hosts=hosts)
+
+    def origin(self, settings: Settings) -> Origin:
+        """Where the table of settings stands."""
+        return self.origins[id(settings)].origin
+
+    def name_origin(self, host: Host, name: str) -> Origin:
+        """Where a host's name stands."""
+        return self.names[id(host), name]
 
     def of_hosts(self, names: Iterable[str]) -> set[str]:
         """Those features that stand in a host, not before it is chosen."""
@@ -96,18 +127,19 @@ class Checker:
         without: set[str] = set()
         for table in host.tables:
             feature = self.registry.features[table.feature]
-            self.check_stage(host, table, feature)
             if table.off:
                 without.add(table.feature)
                 continue
-            made = self.settings(feature.settings, table.values, table.origin, f"{table.feature}")
-            if made is not None:
-                self.origins[id(made)] = table
-                settings.append(made)
-        self.check_mounts(host)
-        aliases = [name for given in host.aliases for name in self.aliases(given)]
+            item = self.settings(feature.settings, table.values, table.origin, f"{table.feature}")
+            if item is not None:
+                self.origins[id(item)] = table
+                settings.append(item)
         without -= {self.registry.of(item).name for item in settings}
-        return Host(*names, *aliases, *settings, without=without)
+        aliases = {name: given.origin for given in host.aliases for name in self.aliases(given)}
+        made = Host(*names, *aliases, *settings, without=without)
+        origins = aliases | dict.fromkeys(names, host.origin)
+        self.names |= {(id(made), name): origin for name, origin in origins.items()}
+        return made
 
     def aliases(self, given: Given) -> list[str]:
         """Names of a host."""
@@ -126,63 +158,12 @@ class Checker:
             except ValueError as reason:
                 wrong = True
                 self.draft.problem(given.origin, f"{name}.{key}: {reason}".lstrip("."))
-        try:
-            result = kind(**made)
-        except (ValueError, TypeError, OSError) as reason:
-            word = str(reason).split(" ", 1)[0]
-            where = values[word].origin if word in values else origin
-            if not (wrong and word not in made):
-                self.draft.problem(where, f"{name}: {reason}".removeprefix(": "))
-            return None
+        result, refusals = construct(kind, made)
+        for key, refusal in refusals:
+            if not (wrong and key not in made):
+                where = values[key].origin if key in values else origin
+                self.draft.problem(where, f"{name}: {refusal}".removeprefix(": "))
         return None if wrong else result
-
-    def only_wrappers(self, defaults: HostTables) -> None:
-        """What holds for every host stands in front of resources."""
-        for table in defaults.tables:
-            if isinstance(self.registry.features[table.feature], Mount):
-                self.draft.problem(table.origin, f"{table.feature}: [defaults] holds wrappers; mount it in each host")
-
-    def check_stage(self, host: HostTables, table: Table, feature: Feature) -> None:
-        """What belongs to the server may not stand in a host."""
-        named = host is not self.draft.default and host is not self.draft.defaults
-        if named and isinstance(feature, Wrap) and feature.stage in SERVER_STAGES:
-            self.draft.problem(
-                table.origin, f"{table.feature}: belongs to the server, not to a host; move it to the top level"
-            )
-
-    def check_mounts(self, host: HostTables) -> None:
-        """Two mounts may stand at one path only if the first one declines what it has not."""
-        seen: dict[object, Table] = {}
-        for table in host.tables:
-            feature = self.registry.features[table.feature]
-            if table.off or not isinstance(feature, Mount):
-                continue
-            at = table.at(feature)
-            before = seen.get(at)
-            if before is not None:
-                self.draft.problem(
-                    table.origin,
-                    f"{table.feature} and {before.feature} ({before.origin}) both claim /{at} on host {host.name};"
-                    f' mount one of them elsewhere (at = "/PATH")',
-                )
-            elif not feature.declines:
-                seen[at] = table
-
-    def check_names(self) -> None:
-        """No name may be claimed twice."""
-        claimed: dict[Any, Origin] = {}
-        for host in self.draft.hosts.values():
-            names = [(host.name, host.origin)]
-            names += [(name, given.origin) for given in host.aliases for name in self.aliases(given)]
-            for name, origin in names:
-                try:
-                    key = host_key(name)
-                except ValueError as reason:
-                    self.draft.problem(origin, str(reason))
-                    continue
-                if key in claimed:
-                    self.draft.problem(origin, f"host {name!r} is claimed at {claimed[key]} already")
-                claimed.setdefault(key, origin)
 
 
 @dataclass
@@ -203,13 +184,33 @@ class Loaded:
         return None if table is None else table.origin
 
 
+def given(plan: Plan) -> Loaded:
+    """
+    A plan that was made in Python.
+
+    :raises ConfigError: with everything that is wrong.
+    """
+    found = registry()
+    check = PlanCheck(found, lambda item: Origin(found.of(item).name), lambda host, name: Origin(name))
+    problems = list(check.problems(plan))
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(plan, Draft(), {})
+
+
+def _serves(item: Settings) -> bool:
+    """Whether settings are those of a mount that is there for its own sake, not to show what the others do."""
+    feature = registry().of(item)
+    return isinstance(feature, Mount) and not feature.watches
+
+
 def serving_here(loaded: Loaded) -> Loaded:
     """
     What a command line comes to that asks for nothing: the current directory. Where a file or a folder of hosts says what
     is served, or anything was taken away, it stays as it is.
     """
     plan = loaded.plan
-    asked = any(isinstance(item, MountSettings) for host in (plan.default, *plan.hosts) for item in host.settings)
+    asked = any(_serves(item) for host in (plan.default, *plan.hosts) for item in host.settings)
     if (
         asked
         or plan.hosts

@@ -148,8 +148,13 @@ class PathMatcher:
 Pattern = tuple[bytes, ...] | re.Pattern[str]
 
 
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern of :class:`PathMatcher` is a glob, not a path."""
+    return re.search(r"[*?[]", pattern) is not None
+
+
 def _compile(pattern: str, below: bool) -> Pattern:
-    if not re.search(r"[*?[]", pattern):
+    if not is_glob(pattern):
         return split_path(pattern)
     glob = pattern if pattern.startswith(("/", "*")) else "/" + pattern
     whole = translate(glob)[:-2]

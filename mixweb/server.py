@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
+from secrets import token_urlsafe
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -17,30 +18,43 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mixweb.assemble import Assembler, BuildError, Tree
+from mixweb.autoreload import Autoreload, config_files
 from mixweb.config import Loaded
 from mixweb.draft import ConfigError, Origin, Problem
+from mixweb.dump import to_toml
 from mixweb.engine.listeners import Listen, free_port, https, parse_all
 from mixweb.engine.tls import CertificateService, CertificateStore
 from mixweb.engine.workers import refusal
+from mixweb.feature import About, Settings
+from mixweb.inspection import addresses, inspected, inspectors, is_local
 from mixweb.plan import Plan
 from mixweb.registry import registry
 from mixweb.serving import Built, Here, InWorkers, Serving
+from mixweb.stores import check_url
 
 DEFAULT_PORT = 8080
 
+_NOT_SHARED = (
+    "memory: is not shared by workers; give the server a store that is: sqlite:PATH, or a Redis (redis://HOST, unix:PATH)"
+)
 
-def assemble(loaded: Loaded, reactor: Any, interactive: bool = False) -> Tree:
+
+def assemble(loaded: Loaded, reactor: Any, interactive: bool = False, about: About | None = None) -> Tree:
     """
     Build the tree of a configuration.
 
-    :raises ConfigError: naming where the settings stand that a feature refused.
+    :param about: the server that it is for.
+
+    :raises ConfigError: naming where the settings stand that features refused.
     """
     try:
-        return Assembler(reactor, interactive).assemble(loaded.plan)
-    except BuildError as reason:
-        feature = registry().of(reason.settings).name
-        origin = loaded.origin(reason.settings) or Origin(feature)
-        raise ConfigError([Problem(origin, f"{feature}: {reason}")]) from reason
+        return Assembler(reactor, interactive, about=about, origin=loaded.origin).assemble(loaded.plan)
+    except BuildError as failed:
+        problems = []
+        for settings, reason in failed.refused:
+            feature = registry().of(settings).name
+            problems.append(Problem(loaded.origin(settings) or Origin(feature), f"{feature}: {reason}"))
+        raise ConfigError(problems) from failed
 
 
 def listens(loaded: Loaded, default: Callable[[], int]) -> list[Listen]:
@@ -82,6 +96,20 @@ def unshareable(loaded: Loaded, found: Sequence[Listen]) -> Iterator[Problem]:
             reason = refusal(item)
             if reason:
                 yield Problem(_origin(loaded, "port" if item.description == str(server.port) else "listen"), reason)
+        for settings, url in stateful(loaded.plan):
+            if check_url(url).scheme == "memory":
+                yield Problem(_store_origin(loaded, settings), f"{registry().of(settings).name}: {_NOT_SHARED}")
+
+
+def stateful(plan: Plan) -> Iterator[tuple[Settings, str]]:
+    """The settings of the features that keep state, each with the URL of its store."""
+    for item in (*plan.default.settings, *plan.defaults, *(item for host in plan.hosts for item in host.settings)):
+        if hasattr(item, "store"):
+            yield item, item.store or plan.server.store
+
+
+def _store_origin(loaded: Loaded, settings: Settings) -> Origin:
+    return loaded.origin(settings) or _origin(loaded, "store")
 
 
 def _origin(loaded: Loaded, name: str) -> Origin:
@@ -123,11 +151,15 @@ class WebService(MultiService):
         self._load = load
         self._stopping = False
         self._changing = DeferredLock()
+        self._token = token_urlsafe(18)
         loaded = load()
         server = loaded.plan.server
         self.certificates = CertificateService(reactor, http2=server.http2 != "off", strict_sni=server.strict_sni)
+        self.about = About(certificates=self._served_certificates)
         self.built = self._build(loaded)
         self.serving = self._serving()
+        if server.reload:
+            Autoreload(reactor, lambda: self._config_files, self.reload, self.end_now).setServiceParent(self)
 
     def _serving(self) -> Serving:
         workers = self.plan.server.workers
@@ -149,6 +181,19 @@ class WebService(MultiService):
     def urls(self) -> list[str]:
         """The addresses it answers at, once it has been started."""
         return [url for opened in self.serving.listeners.opened for url in opened.urls]
+
+    @property
+    def inspectors(self) -> list[str]:
+        """The addresses that its inspectors are opened at, once it has been started."""
+        return addresses(self.plan, self.urls, self._token)
+
+    def _served_certificates(self) -> list[tuple[str, Sequence[str], float]]:
+        """What is told of the certificates that are served."""
+        return [
+            (found.path, found.names, found.not_after.timestamp())
+            for store in self.certificates.stores
+            for found in store.certificates
+        ]
 
     # Life
 
@@ -178,6 +223,8 @@ class WebService(MultiService):
         """Say where it answers, a line for each address."""
         for url in self.urls:
             self._log.info("{url}", url=url)
+        for url in self.inspectors:
+            self._log.info("Inspect {url}", url=url)
         for warning in self.tree.warnings:
             self._log.warn("{warning}", warning=warning)
 
@@ -191,6 +238,11 @@ class WebService(MultiService):
     async def _stop(self) -> None:
         await self.serving.stop(self.plan.server.drain, self.announce_stop)
         await super().stopService()
+
+    def end_now(self) -> None:
+        """Have the whole process end, and drop all connections."""
+        self.serving.stop_now()
+        self.reactor.stop()
 
     def announce_stop(self, running: int) -> None:
         """Say how many answers are waited for, if any are."""
@@ -242,10 +294,19 @@ class WebService(MultiService):
 
     def _build(self, loaded: Loaded) -> Built:
         found = self.wanted(loaded)
+        loaded = inspected(loaded, self.interactive and is_local(found), self._token)
         problems = [*self._unreadable(loaded, found), *unshareable(loaded, found)]
+        try:
+            tree = assemble(loaded, self.reactor, self.interactive, self.about)
+        except ConfigError as failed:
+            raise ConfigError([*problems, *failed.problems]) from failed
         if problems:
             raise ConfigError(problems)
-        return Built(loaded.plan, found, assemble(loaded, self.reactor, self.interactive))
+        if any(inspectors(loaded.plan)) and not is_local(found):
+            tree.warnings.append("inspect: other machines can reach it, and its token is what guards it")
+        self.about.configuration = to_toml(loaded.plan, hide=True)
+        self._config_files = config_files(loaded)
+        return Built(loaded.plan, found, tree)
 
     def wanted(self, loaded: Loaded) -> Sequence[Listen]:
         """Where the configuration wants it to listen."""

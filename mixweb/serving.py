@@ -17,15 +17,21 @@ from twisted.internet.task import LoopingCall
 from mixweb.assemble import Tree
 from mixweb.draft import ConfigError, Origin, Problem
 from mixweb.dump import to_toml
+from mixweb.engine.crowd import connections_by_files
+from mixweb.engine.http1 import Limits
 from mixweb.engine.listeners import Listen, Listeners
 from mixweb.engine.site import Site
+from mixweb.engine.timeouts import CHECK_INTERVAL, Timeouts
 from mixweb.engine.tls import CertificateService
 from mixweb.engine.workers import HeldListeners, Order, Refused, Workers
 from mixweb.kit.colours import uses_colour
-from mixweb.plan import Plan
+from mixweb.plan import Plan, Server
 
 #: How often a stopping server looks whether its last answer is out, in seconds.
 _DRAIN_LOOK = 0.05
+
+#: How long connections that were dropped may take to end, in seconds.
+_LAST_ENDS = 1.0
 
 #: What the interpreter of a worker runs: with this one's module path it finds what this one does.
 _BOOT = "import sys; sys.path[:] = sys.argv[2:]; from mixweb.cli import work; work(sys.argv[1])"
@@ -118,8 +124,8 @@ class Here:
         built.tree.services.setServiceParent(self.services)
         self.site.resource = built.tree.root
         self.site.observers = built.tree.observers
-        self.site.max_body_bytes = server.max_body_bytes
         self.site.displayTracebacks = server.display_tracebacks
+        set_limits(self.site, server)
 
     @property
     def running(self) -> int:
@@ -133,16 +139,42 @@ class Here:
         for channel in list(self.site.channels):
             channel.drain()
         tell(self.running)
+        await self._until_closed(seconds)
+        self.stop_now()
+        # What was cut off is logged when it has ended.
+        await self._until_closed(_LAST_ENDS)
+
+    async def _until_closed(self, seconds: float) -> None:
         end = self.reactor.seconds() + seconds
         look = LoopingCall(lambda: look.stop() if not self.site.channels or self.reactor.seconds() >= end else None)
         look.clock = self.reactor
         await look.start(_DRAIN_LOOK)
-        self.stop_now()
 
     def stop_now(self) -> None:
         """Drop all connections."""
         for channel in list(self.site.channels):
             channel.abortConnection()
+
+
+def set_limits(site: Site, server: Server) -> None:
+    """Have a site read no more, and wait no longer, than the settings say: from the next connection or request on."""
+    site.limits = Limits(
+        request_line=server.max_line_bytes,
+        field=server.max_header_bytes,
+        field_section=server.max_header_bytes,
+        fields=server.max_headers,
+    )
+    # Measured twice within that time: who stalls in between is found out at the second one.
+    body = max(server.header_timeout / 2 - CHECK_INTERVAL, CHECK_INTERVAL)
+    site.timeouts = Timeouts(server.header_timeout, body, server.min_body_rate, server.send_timeout)
+    site.timeOut = server.idle_timeout
+    site.max_body_bytes = server.max_body_bytes
+    site.max_pipelined_bytes = server.max_pipelined_bytes
+    site.max_http2_streams = server.max_http2_streams
+    site.http2 = server.http2
+    site.h2c = server.h2c and server.http2 != "off"
+    site.channels.most = server.max_connections or connections_by_files()
+    site.channels.most_of_origin = server.max_connections_per_address
 
 
 def _end(tree: Tree) -> None:
@@ -198,8 +230,10 @@ class InWorkers:
 
 
 def handed_on(plan: Plan) -> str:
-    """A plan as the text that a worker reads: complete, and to be served by itself."""
-    return to_toml(replace(plan, server=replace(plan.server, workers=0, vhosts="")))
+    """A plan as the text that a worker reads: complete, and to be served by itself, with its part of the connections."""
+    server = plan.server
+    share = -(-server.max_connections // max(server.workers, 1))
+    return to_toml(replace(plan, server=replace(server, workers=0, vhosts="", max_connections=share)))
 
 
 def command(reactor: Any) -> list[str]:

@@ -17,11 +17,12 @@ from twisted.web.resource import IResource
 
 from mixweb import __version__, assemble
 from mixweb.commandline import CommandLine, Parser, UsageProblem, help_text
-from mixweb.config import Loaded, load, serving_here
-from mixweb.draft import ConfigError, Draft
-from mixweb.dump import changed, to_tac, to_toml
+from mixweb.config import Loaded, given, load, serving_here
+from mixweb.draft import ConfigError
+from mixweb.dump import to_tac, to_toml
 from mixweb.feature import FilePath, MountSettings, Settings, WrapperSettings
 from mixweb.kit.colours import is_terminal
+from mixweb.kit.shown import changed
 from mixweb.plan import Host, Plan, Server
 from mixweb.registry import registry
 from mixweb.server import WebService
@@ -122,6 +123,7 @@ class TwistdService(WebService):
             config,
             self.tree.warnings,
             stream,
+            self.inspectors,
         )
         stream.write(said)
         stream.flush()
@@ -185,7 +187,7 @@ def service(
             raise TypeError("give a file, or what is in it, not both")
         return WebService(lambda: load(Path(config)), reactor)
     plan = Plan(Server(**server), default or Host(), tuple(defaults), tuple(hosts))
-    return WebService(lambda: Loaded(plan, Draft(), {}), reactor)
+    return WebService(lambda: given(plan), reactor)
 
 
 def application(config: FilePath = "", **parts: Any) -> Componentized:

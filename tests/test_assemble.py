@@ -4,14 +4,19 @@ Settings become a tree: hosts, mounts, wrappers at their stages.
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 
-from mixweb.assemble import Assembler, BuildError, layers, stack
+from mixweb.assemble import Assembler, BuildError, Mounts, layers, stack
+from mixweb.engine.body import IBodyReceiver
 from mixweb.feature import Mount, MountSettings
 from mixweb.features.echo import Echo as RealEcho
 from mixweb.plan import Host, Plan, Server
 from mixweb.registry import Registry
 from mixweb.testing import SiteAgent
 from mixweb.vhost import VirtualHosts, host_key
+from mixweb.wrapper import Declined, Wrapper
 from tests.samples import SAMPLES, Echo, Files, Goto, Log, Show, Tag, refuse
 
 
@@ -100,15 +105,15 @@ def test_inheritance(own, defaults, without, letters):
 
 
 def test_build_errors():
-    """A feature that cannot be built says whose settings were refused."""
+    """All features that cannot be built say so at once, each with its settings."""
 
     class Bad(MountSettings):
         pass
 
     found = Registry([Mount("bad", Bad, refuse)])
     with pytest.raises(BuildError, match="cannot be built") as caught:
-        Assembler(None, found=found).assemble(Plan(default=Host(Bad())))
-    assert isinstance(caught.value.settings, Bad)
+        Assembler(None, found=found).assemble(Plan(default=Host(Bad(), Bad(at="/b"))))
+    assert [(type(settings), reason) for settings, reason in caught.value.refused] == [(Bad, "cannot be built")] * 2
 
 
 def test_registry_refuses_doubles():
@@ -185,3 +190,75 @@ def test_bad_names(name):
 def test_bare_ipv6_name():
     """An IPv6 address may be written without brackets in a configuration."""
     assert host_key("::1") == (b"::1", None)
+
+
+class Maybe(Resource):
+    """Answers with a letter and the body, or declines, at once or when it has waited."""
+
+    isLeaf = True
+
+    def __init__(self, letter, asked, declines):
+        super().__init__()
+        self.letter = letter
+        self.asked = asked
+        self.declines = declines
+
+    def render(self, request):
+        self.asked.append((self.letter, request.body_complete, request.prepath))
+        if self.declines:
+            raise Declined
+        return self.letter.encode() + request.content.read()
+
+
+@implementer(IBodyReceiver)
+class Eager(Maybe):
+    """Looks before the body is there."""
+
+    def render(self, request):
+        self.asked.append((self.letter, request.body_complete, request.prepath))
+        if self.declines:
+            raise Declined
+        request.receive_body(request.write, request.finish)
+        return NOT_DONE_YET
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("mounts", "body", "asked"),
+    [
+        ([("a", Maybe, False)], b"abody", "a1"),
+        ([("a", Maybe, True), ("b", Maybe, False)], b"bbody", "a1b1"),
+        ([("a", Eager, True), ("b", Maybe, False)], b"bbody", "a0b1"),
+        ([("a", Eager, True), ("b", Eager, False)], b"body", "a0b0"),
+        ([("a", Maybe, True), ("b", Eager, False)], b"body", "a1b1"),
+        ([("a", Maybe, True), ("b", Eager, True), ("c", Maybe, False)], b"cbody", "a1b1c1"),
+        ([("a", Maybe, True), ("b", Maybe, True)], None, "a1b1"),
+        ([("a", Eager, True)], None, "a0"),
+        ([], None, ""),
+    ],
+)
+def test_bodies_and_mounts(mounts, body, asked, whole):
+    """A mount is asked when the body is there, a receiver at once; what it declines the next one answers, with the body."""
+    seen = []
+    root = Mounts((f"/x{'/y' * (len(mounts) - n)}", kind(letter, seen, declines)) for n, (letter, kind, declines) in
+                  enumerate(mounts))  # fmt: skip
+    exchange = SiteAgent(Wrapper(root)).open("POST", "/x" + "/y" * len(mounts), {"Content-Length": "4"}, b"bo" * whole)
+    exchange.send(b"dy" if whole else b"body")
+    assert exchange.answer.status == (404 if body is None else 200)
+    assert body is None or exchange.answer.body == body
+    assert "".join(f"{letter}{complete:d}" for letter, complete, _ in seen) == asked
+    assert [len(prepath) for _, _, prepath in seen] == [len(mounts) - n + 1 for n in range(len(seen))]
+
+
+def test_mount_that_fails_after_another_declined(failures):
+    """What fails in the mount that is asked next, after the body, is a 500."""
+
+    class Failing(Maybe):
+        def render(self, request):
+            raise KeyError("x")
+
+    root = Mounts([("/x/y", Maybe("a", [], True)), ("/x", Failing("b", [], True))])
+    exchange = SiteAgent(root).open("POST", "/x/y", {"Content-Length": "4"}, b"bo")
+    exchange.send(b"dy")
+    assert exchange.answer.status == 500
+    assert len(failures) == 1

@@ -10,10 +10,11 @@ import pytest
 
 from mixweb._toml_lines import key_lines
 from mixweb.commandline import Parser, UsageProblem
-from mixweb.config import load, serving_here
+from mixweb.config import given, load, serving_here
 from mixweb.draft import ConfigError
 from mixweb.dump import to_tac, to_toml
 from mixweb.feature import settings_fields
+from mixweb.plan import Host, Plan
 from tests.samples import SAMPLES, Echo, Files, Goto, Log, Tag
 
 
@@ -248,6 +249,22 @@ def test_document(tmp_path, monkeypatch):
         ('listen = "tcp:1"', ["site.toml:1: listen: expected a list of text, got text"]),
         ("drain = -1", ["site.toml:1: drain must not be negative"]),
         (
+            "drain = -1\nworkers = 2\nmax_body_bytes = -1\nhttps = 443",
+            [
+                "site.toml:1: drain must not be negative",
+                "site.toml:3: max_body_bytes must not be negative",
+                "site.toml:4: https needs a certificate: add --certificate FILE",
+            ],
+        ),
+        (
+            '[goto]\n[echo]\nat = "/goto/x"\n[tag]\npaths = ["/goto/a/", "/goto*", "/goto/"]',
+            [
+                "site.toml:2: echo: /goto/x is never met, as all below /goto is left to goto undecoded",
+                "site.toml:4: tag: /goto/a/ is never met, as all below /goto is left to goto undecoded",
+            ],
+        ),
+        ("https = 70000\ncertificate = 'none.pem'", ["site.toml:1: https must be a port from 1 to 65535"]),
+        (
             '[echo]\n\n[goto]\nat = "/echo/"',
             [
                 "site.toml:3: goto and echo (site.toml:1) both claim /echo on host default;"
@@ -273,6 +290,22 @@ def test_problems(tmp_path, toml, said):
         return
     found = problems_of(tmp_path, toml)
     assert [problem[: len(wanted)] for problem, wanted in zip(found, said, strict=True)] == said
+
+
+def test_made_in_python():
+    """A plan made in Python is checked like a file."""
+    from mixweb import AccessLog, Echo, Goto
+
+    wrong = Plan(default=Host(Echo(), Goto(at="/echo")), defaults=[Echo()], hosts=[Host("a", AccessLog()), Host("A")])
+    with pytest.raises(ConfigError) as caught:
+        given(wrong)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "A: host 'A' is claimed at a already",
+        "accesslog: accesslog: belongs to the server, not to a host; move it to the top level",
+        "echo: echo: [defaults] holds wrappers; mount it in each host",
+        'goto: goto and echo (echo) both claim /echo on host default; mount one of them elsewhere (at = "/PATH")',
+    ]
+    assert given(Plan(default=Host(Echo()))).plan.default.settings == (Echo(),)
 
 
 def test_unreadable(tmp_path):

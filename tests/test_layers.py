@@ -11,21 +11,23 @@ ROOT = Path(__file__).parent.parent / "mixweb"
 
 #: Each layer may import those behind it, and itself.
 LAYERS = [
+    {"quickstart"},
     {"cli", "tap", "__main__"},
-    {"explain", "init", "worker"},
-    {"server", "serving", "terminal"},
+    {"explain", "init", "routelist", "worker"},
+    {"server", "serving", "terminal", "inspection", "autoreload"},
     {"commandline", "dump"},
-    {"config", "reading", "draft", "convert", "_toml_lines"},
+    {"config", "_plan_checks", "reading", "draft", "convert", "_toml_lines"},
     {"assemble"},
     {"registry"},
     {"features"},
-    {"testing", "shared"},
+    {"testing", "_testing_http2", "shared", "route"},
+    {"pages"},
     {"kit"},
-    {"wrapper", "vhost", "interfaces", "stores"},
+    {"wrapper", "vhost"},
     {"plan"},
     {"feature"},
     {"engine"},
-    {"paths", "_version"},
+    {"paths", "stores", "interfaces", "_version"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
