@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -32,9 +33,23 @@ BROWSER = {
 }
 
 
+#: A client of HTTP/2: its preface and settings, and a request for ``/hello`` on stream 1.
+HTTP2_HELLO = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000 04 00 00000000")
+    + bytes.fromhex("000015 01 05 00000001") + b"\x82\x87\x01\x09localhost\x04\x06/hello"
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Workload:
-    """What is asked for, and how."""
+    """
+    What is asked for, and how.
+
+    :ivar streams: requests that a connection of HTTP/2 has open at a time; 0 for HTTP/1.1.
+    :ivar uris: how many different queries are asked for.
+    :ivar upload: a file to post.
+    :ivar quiet: the log of the reference would count for too much: it is stock without its log.
+    """
 
     path: str
     connections: int = 64
@@ -42,6 +57,10 @@ class Workload:
     script: str = ""
     tls: bool = False
     per_byte: bool = False
+    streams: int = 0
+    uris: int = 1
+    upload: str = ""
+    quiet: bool = False
 
 
 WORKLOADS = {
@@ -53,6 +72,13 @@ WORKLOADS = {
     "static_100k": Workload("/static/100k.bin", connections=16),
     "static_100m": Workload("/static/100m.bin", connections=4, per_byte=True),
     "tls_hello": Workload("/hello", tls=True),
+    "h2_hello": Workload("/hello", 16, streams=8),
+    "h2_browser": Workload("/hello", 16, headers=BROWSER, streams=8),
+    "h2_distinct": Workload("/hello", 16, headers=BROWSER, streams=8, uris=2000),
+    "h2_one": Workload("/hello", 16, streams=1),
+    "h2_static_1k": Workload("/static/1k.bin", 16, streams=8),
+    "h2_static_100k": Workload("/static/100k.bin", 16, streams=8),
+    "h2_upload_64k": Workload("/upload", 16, streams=8, upload="64k.bin", quiet=True),
 }
 
 
@@ -123,6 +149,18 @@ def stock(port, tls_port, folder):
     return [TWISTD, "-n", "--pidfile=", "web", "--listen", listen, "--listen", tls, "--class", "stock.Stock"]
 
 
+def quiet_stock(port, tls_port, folder):
+    """Stock twistd web without its log."""
+    (folder / "quiet.tac").write_text(
+        "from twisted.application import service, strports\nfrom twisted.web.server import Site\nimport stock\n\n"
+        "site = Site(stock.Stock())\nsite.log = lambda request: None\napplication = service.Application('quiet')\n"
+        f"for listen in ('tcp:{port}:interface=127.0.0.1',\n"
+        f"               'ssl:{tls_port}:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem'):\n"
+        "    strports.service(listen, site).setServiceParent(application)\n"
+    )
+    return [TWISTD, "-n", "--pidfile=", "-y", "quiet.tac"]
+
+
 def mixweb(*options):
     """mixweb as it comes, with options."""
 
@@ -143,9 +181,10 @@ http {{
   access_log off; sendfile on; tcp_nopush on; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder}; keepalive_requests 1000000000;
   server {{
-    listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl;
+    listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl http2;
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     location = /hello {{ default_type text/plain; return 200 "Hello, world!"; }}
+    location = /upload {{ default_type text/plain; return 200 "65536"; }}
     location /static/ {{ root {folder}; }}
   }}
 }}
@@ -161,7 +200,7 @@ def nginx(port, tls_port, folder):
 def make_folder(folder):
     """Files to serve and a certificate."""
     (folder / "static").mkdir()
-    for name, size in (("1k", 1024), ("100k", 100 * 1024), ("100m", 100 * 1024 * 1024)):
+    for name, size in (("1k", 1024), ("64k", 64 * 1024), ("100k", 100 * 1024), ("100m", 100 * 1024 * 1024)):
         with (folder / "static" / f"{name}.bin").open("wb") as file:
             file.truncate(size)
     subprocess.run(
@@ -171,55 +210,108 @@ def make_folder(folder):
     )  # fmt: skip
 
 
-def load(server, workload, seconds):
-    """Requests and bytes answered, and seconds of processor time; (0, 0, 0) after any error."""
+def load_http2(server, workload, seconds, folder):
+    """Requests answered, none after any error; no bytes are counted."""
+    url = f"https://127.0.0.1:{server.tls_port}{workload.path}"
+    uris = folder / "uris"
+    queries = [f"?page={number}&from=search&q=word{number}" for number in range(workload.uris)]
+    uris.write_text("".join(f"{url}{query if workload.uris > 1 else ''}\n" for query in queries))
+    command = ["h2load", "-t1", f"-c{workload.connections}", f"-m{workload.streams}", f"-D{seconds}", "-i", uris]
+    for name, value in workload.headers.items():
+        command += ["-H", f"{name}: {value}"]
+    if workload.upload:
+        command += ["-d", folder / "static" / workload.upload]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done, succeeded, failed = map(int, re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed", said).groups())
+    answered = int(re.search(r"status codes: (\d+) 2xx", said)[1])
+    if "Application protocol: h2\n" not in said or failed or done != succeeded or abs(answered - done) > 200:
+        print(f"! {server.name}: {said}", file=sys.stderr)
+        return 0, 0
+    return done, 0
+
+
+def load_http1(server, workload, seconds):
+    """Requests and bytes answered, none after any error."""
     url = f"https://127.0.0.1:{server.tls_port}" if workload.tls else f"http://127.0.0.1:{server.port}"
     command = ["wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s"]
     for name, value in workload.headers.items():
         command += ["-H", f"{name}: {value}"]
     if workload.script:
         command += ["-s", str(HERE / workload.script)]
-    before = server.cpu()
     said = subprocess.run([*command, url + workload.path], capture_output=True, text=True, check=True).stdout
-    used = server.cpu() - before
     requests, amount, unit = re.search(r"(\d+) requests in [\d.]+m?s, ([\d.]+)(\w+) read", said).groups()
     if "Socket errors" in said or "Non-2xx" in said:
         print(f"! {server.name}: {said}", file=sys.stderr)
-        return 0, 0, 0
-    return int(requests), float(amount) * {"KB": 1e3, "MB": 1e6, "GB": 1e9, "B": 1}[unit], used
+        return 0, 0
+    return int(requests), float(amount) * {"KB": 1e3, "MB": 1e6, "GB": 1e9, "B": 1}[unit]
 
 
-def compare(servers, workload, rounds, seconds):
-    """For each server the median of its CPU ratio to the first one."""
+def measure(server, workload, seconds, folder):
+    """Seconds of processor time for a request, or for a byte; endless after any error."""
+    before = server.cpu()
+    if workload.streams:
+        requests, amount = load_http2(server, workload, seconds, folder)
+    else:
+        requests, amount = load_http1(server, workload, seconds)
+    done = amount if workload.per_byte else requests
+    return (server.cpu() - before) / done if done else float("inf")
+
+
+def compare(servers, workload, rounds, seconds, folder):
+    """For each server the median of its CPU ratio to the reference."""
+    reference = "stock, no log" if workload.quiet else "stock"
     ratios = {server.name: [] for server in servers}
     for server in servers:
-        load(server, workload, 1)
+        measure(server, workload, 1, folder)
     for _ in range(rounds):
-        reference = 0.0
-        for server in servers:
-            requests, amount, used = load(server, workload, seconds)
-            done = amount if workload.per_byte else requests
-            cost = used / done if done else float("inf")
-            reference = reference or cost
-            ratios[server.name].append(reference / cost)
+        costs = {server.name: measure(server, workload, seconds, folder) for server in servers}
+        for name, cost in costs.items():
+            ratios[name].append(costs[reference] / cost)
     return {name: statistics.median(found) for name, found in ratios.items()}
 
 
-def idle(server, count=2000):
+def connect(server):
+    """A connection of HTTP/1.1 that has had an answer."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    connection.recv(4096)
+    return connection
+
+
+def connect_http2(server):
+    """A connection of HTTP/2 that has had an answer."""
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols(["h2"])
+    connection = context.wrap_socket(socket.create_connection(("127.0.0.1", server.tls_port), timeout=20))
+    connection.sendall(HTTP2_HELLO)
+    received = b""
+    while b"Hello, world!" not in received:
+        received += connection.recv(4096)
+    return connection
+
+
+def idle(server, connect, count):
     """KiB of memory for each idle connection that has had an answer."""
+    warm = [connect(server) for _ in range(20)]
     before = server.memory()
-    connections = []
-    for _ in range(count):
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        connections.append(connection)
-    for connection in connections:
-        connection.recv(4096)
+    connections = [connect(server) for _ in range(count)]
     time.sleep(3)
     cost = (server.memory() - before) / count
-    for connection in connections:
+    for connection in warm + connections:
         connection.close()
     return cost
+
+
+def idle_afresh(name, make, folder, connect, count):
+    """What :func:`idle` finds at a server that has had no load: memory that is free there would hide the cost."""
+    server = Server(f"{name}, idle", make, folder, 18200)
+    try:
+        return idle(server, connect, count)
+    finally:
+        server.stop()
+
+
+IDLE = {"idle": (connect, 2000), "h2_idle": (connect_http2, 500)}
 
 
 def main():
@@ -227,13 +319,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--only", default=",".join([*WORKLOADS, "idle"]), help="rows, separated by commas")
+    parser.add_argument("--only", default=",".join([*WORKLOADS, *IDLE]), help="rows, separated by commas")
     given = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
+    for program, package in (("wrk", "wrk"), ("h2load", "nghttp2-client")):
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is missing: apt-get install {package}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     commands = {
         "stock": stock,
+        "stock, no log": quiet_stock,
         "mixweb": mixweb("--without", "accesslog"),
         "mixweb, log": mixweb("--accesslog", "access.log"),
     }
@@ -244,21 +338,22 @@ def main():
         make_folder(folder)
         servers = [Server(name, make, folder, 18100 + 10 * n) for n, (name, make) in enumerate(commands.items())]
         try:
-            report(servers, given)
+            report(servers, commands, given, folder)
         finally:
             for server in servers:
                 server.stop()
 
 
-def report(servers, given):
+def report(servers, commands, given, folder):
     """Print the rows."""
     print("| row |", " | ".join(server.name for server in servers), "|")
     print("|---" * (len(servers) + 1) + "|")
     for row in given.only.split(","):
-        if row == "idle":
-            print("| idle, KiB |", " | ".join(f"{idle(server):.1f}" for server in servers), "|", flush=True)
+        if row in IDLE:
+            found = {name: idle_afresh(name, make, folder, *IDLE[row]) for name, make in commands.items()}
+            print(f"| {row}, KiB |", " | ".join(f"{cost:.1f}" for cost in found.values()), "|", flush=True)
             continue
-        found = compare(servers, WORKLOADS[row], given.rounds, given.seconds)
+        found = compare(servers, WORKLOADS[row], given.rounds, given.seconds, folder)
         print(f"| {row} |", " | ".join(f"{found[server.name]:.2f}" for server in servers), "|", flush=True)
 
 

@@ -39,6 +39,7 @@ class Client:
     def __init__(self, body=b"hello", **settings):
         self.clock = Clock()
         self.site = Site(Page(body), reactor=self.clock)
+        self.site.http2 = "twisted"
         self.transport = MemoryTransport(True, IPv4Address("TCP", "127.0.0.1", 443), IPv4Address("TCP", "127.0.0.1", 5))
         self.transport.negotiatedProtocol = b"h2"
         self.transport.dataBuffer, self.transport._tempDataLen = b"", 0
