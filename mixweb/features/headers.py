@@ -4,17 +4,14 @@ Headers set, added and removed, on every answer and on requests.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import translate
 
-from twisted.web.http_headers import Headers as HeaderTable
 from twisted.web.resource import IResource
 
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
-from mixweb.kit.headerlines import FRAMING, check_name, header_lines
+from mixweb.kit.headerlines import FRAMING, check_name, grouped, header_lines, names_matcher, remove_matching
 from mixweb.wrapper import Wrapper
 
 _LINE = "'NAME: VALUE'"
@@ -44,34 +41,6 @@ class Headers(WrapperSettings):
             check_name("request_set", line.partition(":")[0].strip(), (b"host",))
         for name in self.request_remove:
             check_name("request_remove", name, (b"host",))
-
-
-def names_matcher(globs: Iterable[str], protected: frozenset[bytes]) -> re.Pattern[bytes] | None:
-    """
-    Matches the lower case names that the globs mean, without the protected ones.
-
-    :returns: ``None`` for no globs.
-    """
-    choices = "|".join(translate(glob.lower()) for glob in globs)
-    if not choices:
-        return None
-    kept = "|".join(re.escape(name.decode("ascii")) for name in sorted(protected))
-    return re.compile(rf"(?!(?:{kept})\Z)(?:{choices})".encode())
-
-
-def grouped(lines: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, list[bytes]]]:
-    """The values of each name, names in lower case and in the order they first come."""
-    table: dict[bytes, list[bytes]] = {}
-    for name, value in lines:
-        table.setdefault(name.lower(), []).append(value)
-    return list(table.items())
-
-
-def remove_matching(headers: HeaderTable, matcher: re.Pattern[bytes] | None) -> None:
-    """Take the headers away whose names match."""
-    if matcher is not None:
-        for name in [name for name, _ in headers.getAllRawHeaders() if matcher.match(name.lower())]:
-            headers.removeHeader(name)
 
 
 class HeadersWrapper(Wrapper):

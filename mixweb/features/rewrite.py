@@ -4,24 +4,18 @@ Rewriting: the path that is served is another than the one asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
-from typing import TypeAlias
 
 from twisted.web.resource import IResource
 from twisted.web.server import Request as TwistedRequest
 
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
-from mixweb.kit.placeholders import Template
-from mixweb.kit.rules import capture_names, captures, clean_url, compile_pattern, path_text, quote_path, quote_text
-from mixweb.paths import canonical
+from mixweb.kit.rewriting import Step, rewritten, rule_step
+from mixweb.kit.rules import path_text, quote_path
 from mixweb.wrapper import Wrapper
-
-#: What one rule makes of the text of a path: another one and a query to put before the request's.
-Step: TypeAlias = Callable[[str], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -93,36 +87,6 @@ def add_step(prefix: str) -> Step:
     return lambda path: (_prefix(prefix) + path, "")
 
 
-def rule_step(pattern: str, replacement: str) -> Step:
-    """
-    What a pattern matches becomes the replacement: a path, not percent-encoded, with ``{path}`` and the captures in it.
-    After a ``?`` it is a query, in which values are percent-encoded.
-
-    :raises ValueError: naming the rule that is malformed.
-    """
-    path, _, query = replacement.partition("?")
-    try:
-        matcher = compile_pattern(pattern)
-        if not path.startswith(("/", "{path}")):
-            raise ValueError(f"{replacement!r} is not a path: begin it with / or {{path}}")
-        names = ["path", *capture_names(matcher)]
-        path_template: Template[Mapping[str, str]] = Template(path, {name: itemgetter(name) for name in names})
-        query_template: Template[Mapping[str, str]] = Template(
-            clean_url(query).replace("#", "%23"), {name: itemgetter(name) for name in names}
-        )
-    except ValueError as reason:
-        raise ValueError(f"rules: {pattern}: {reason}") from None
-
-    def step(text: str) -> tuple[str, str]:
-        found = matcher.match(text)
-        if found is None:
-            return text, ""
-        values = {**captures(found), "path": text}
-        return path_template.render(values), query_template.render(values, quote_text)
-
-    return step
-
-
 def steps(settings: Rewrite) -> list[Step]:
     """What the settings do, in their order."""
     return [
@@ -132,25 +96,6 @@ def steps(settings: Rewrite) -> list[Step]:
         *(rule_step(pattern, replacement) for pattern, replacement in settings.rules.items()),
         *([add_step(settings.add)] if settings.add else ()),
     ]
-
-
-def rewritten(segments: Sequence[bytes], chain: Iterable[Step]) -> tuple[tuple[bytes, ...], str] | None:
-    """
-    The segments after all steps, canonical again after each, and the queries they add; ``None`` where none applies.
-
-    :param segments: decoded.
-    """
-    text = path_text(segments)
-    before, queries = text, []
-    for step in chain:
-        changed, query = step(text)
-        queries.append(query)
-        if changed != text:
-            text = path_text(canonical(quote_path(changed).encode("ascii")).segments)
-    added = "&".join(filter(None, queries))
-    if text == before and not added:
-        return None
-    return canonical(quote_path(text).encode("ascii")).segments, added
 
 
 def apply(chain: Sequence[Step], request: TwistedRequest) -> None:

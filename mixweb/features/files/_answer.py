@@ -17,9 +17,9 @@ from twisted.web.server import NOT_DONE_YET
 from mixweb.engine._headers import RequestFields
 from mixweb.engine.files import FieldBlock, is_settled
 from mixweb.engine.request import Request
-from mixweb.features.files._conditional import Conditions, State, evaluate, range_applies
-from mixweb.features.files._ranges import Piece, Span, length, multipart, select
 from mixweb.features.files._send import send
+from mixweb.kit.conditional import Conditions, State, evaluate, range_applies
+from mixweb.kit.ranges import Piece, Span, length, multipart, select
 
 _CONDITIONS = (b"If-Match", b"If-None-Match", b"If-Modified-Since", b"If-Unmodified-Since")
 _ASKING = frozenset(name.lower() for name in (*_CONDITIONS, b"Range"))

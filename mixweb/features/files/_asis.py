@@ -13,9 +13,9 @@ from twisted.web.static import Registry
 from zope.interface import implementer
 
 from mixweb.engine.request import Request
-from mixweb.features.files._ranges import Span
 from mixweb.features.files._send import send
 from mixweb.kit.heads import MAX_HEAD_BYTES, parse_head
+from mixweb.kit.ranges import Span
 
 
 @implementer(IResource)

@@ -11,11 +11,11 @@ from twisted.web.http import datetimeToString
 
 from mixweb.engine.files import MAX_FILE_BYTES, FieldBlock
 from mixweb.features.files._answer import Representation, entity_tag
-from mixweb.features.files._conditional import State
 from mixweb.features.files._lookup import Lookup
 from mixweb.features.files._names import Types, ValueByName, attachment, name_rules
 from mixweb.features.files._sidecars import Sidecars
 from mixweb.features.files._walk import Opened
+from mixweb.kit.conditional import State
 
 if TYPE_CHECKING:
     from mixweb.features.files import Files

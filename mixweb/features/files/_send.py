@@ -17,7 +17,7 @@ from zope.interface import implementer
 from mixweb.engine.channel import Channel
 from mixweb.engine.request import Request
 from mixweb.engine.transports import file_sender
-from mixweb.features.files._ranges import Piece, Span
+from mixweb.kit.ranges import Piece, Span
 
 #: How much of a file is read at once, in bytes.
 CHUNK_BYTES = 128 * 1024
@@ -146,14 +146,13 @@ def _hand_over(request: Request, transport: Any, descriptor: int, span: Span) ->
     gone: list[object] = []
     request.notifyFinish().addErrback(gone.append)
     file = os.fdopen(descriptor, "rb", buffering=0)
+
+    def count(sent: int) -> None:
+        request.sentLength += sent
+
     try:
-        sending = transport.sendfile(file, span.start, span.size)
+        sending = transport.sendfile(file, span.start, span.size, count)
     except ValueError:
         request.abort()
         return
-
-    def sent(_: object) -> None:
-        request.sentLength += span.size
-        request.finish()
-
-    sending.addCallbacks(sent, lambda _: None if gone else request.abort())
+    sending.addCallbacks(lambda _: request.finish(), lambda _: None if gone else request.abort())

@@ -4,7 +4,7 @@ Preconditions: RFC 9110, 13.
 
 import pytest
 
-from mixweb.features.files._conditional import Conditions, State, evaluate, parse_date, range_applies
+from mixweb.kit.conditional import Conditions, State, evaluate, parse_date, range_applies
 
 NOW = b"Sun, 06 Nov 1994 08:49:37 GMT"
 STAMP = 784111777

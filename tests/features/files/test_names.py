@@ -4,8 +4,8 @@ Names of files: types, codings, rules.
 
 import pytest
 
-from mixweb.kit.codings import choose
 from mixweb.features.files._names import Types, ValueByName, attachment, check_media_type, name_rule
+from mixweb.kit.codings import choose
 
 
 @pytest.mark.parametrize(

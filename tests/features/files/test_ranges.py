@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixweb.features.files._ranges import MAX_RANGES, Span, length, multipart, select
+from mixweb.kit.ranges import MAX_RANGES, Span, length, multipart, select
 
 WHOLE = None
 

@@ -1,5 +1,5 @@
 """
-Preconditions of RFC 9110, 13: which answer a request that knows an earlier state of a file gets.
+Preconditions of RFC 9110, 13: which answer a request that knows an earlier state of a page gets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-_TAG = re.compile(rb'(W/)?("[^"]*")')
+from mixweb.kit.etags import tag_matches
 
 _MONTHS = b"Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _DAYS = b"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -59,12 +59,12 @@ def evaluate(conditions: Conditions, state: State) -> int:
     They count in the order of RFC 9110, 13.2.2: dates are not looked at where there are entity tags.
     """
     if conditions.if_match is not None:
-        if not _matches(conditions.if_match, state.etag, strong=True):
+        if not tag_matches(conditions.if_match, state.etag, strong=True):
             return 412
     elif conditions.if_unmodified_since is not None and _is_newer(state, conditions.if_unmodified_since) is True:
         return 412
     if conditions.if_none_match is not None:
-        return 304 if _matches(conditions.if_none_match, state.etag, strong=False) else 200
+        return 304 if tag_matches(conditions.if_none_match, state.etag) else 200
     if conditions.if_modified_since is not None and _is_newer(state, conditions.if_modified_since) is False:
         return 304
     return 200
@@ -118,15 +118,3 @@ def _is_newer(state: State, date: bytes) -> bool | None:
     """Whether the file changed after a date; ``None`` when either is not known."""
     since = parse_date(date)
     return None if since is None or state.modified is None else state.modified > since
-
-
-def _matches(tags: bytes, etag: bytes | None, *, strong: bool) -> bool:
-    """Whether a list of entity tags, or ``*``, has the file's one (RFC 9110, 8.8.3.2)."""
-    if tags.strip(b" \t") == b"*":
-        return True
-    if etag is None:
-        return False
-    if strong:
-        return not etag.startswith(b"W/") and any(not weak and tag == etag for weak, tag in _TAG.findall(tags))
-    opaque = etag.removeprefix(b"W/")
-    return any(tag == opaque for _, tag in _TAG.findall(tags))
