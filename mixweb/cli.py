@@ -44,7 +44,7 @@ def serve(arguments: Sequence[str], named: bool = True) -> int:
             return _not_there(arguments[0], named)
         option = "--config" if place.suffix == ".toml" and place.is_file() else "--files"
         arguments = [option, str(place), *arguments[1:]]
-    _run_twistd(arguments)
+    run_twistd(arguments)
     return 0
 
 
@@ -55,7 +55,15 @@ def _not_there(word: str, named: bool) -> int:
     return USAGE
 
 
-def _run_twistd(arguments: Sequence[str]) -> None:
+def run_twistd(
+    arguments: Sequence[str], make_options: Callable[[], Any] | None = None, own_reactor: bool = True
+) -> None:
+    """
+    Be ``twistd`` in the foreground, with this one plugin.
+
+    :param make_options: makes what reads the options.
+    :param own_reactor: whether to run on our reactor, where there is one.
+    """
     from twisted.application.app import run
     from twisted.application.service import ServiceMaker
     from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
@@ -71,11 +79,11 @@ def _run_twistd(arguments: Sequence[str]) -> None:
             return [(maker.tapname, None, self._options, maker.description)]
 
         def _options(self) -> Any:
-            options = maker.options()
+            options = maker.options() if make_options is None else make_options()
             options.command = "mixweb"
             return options
 
-    sys.argv[1:] = ["--nodaemon", "--pidfile=", *_reactor(), "web-mix", *arguments]
+    sys.argv[1:] = ["--nodaemon", "--pidfile=", *(_reactor() if own_reactor else ()), "web-mix", *arguments]
     run(runApp, MixwebOptions)
 
 
@@ -153,6 +161,25 @@ def show(arguments: Sequence[str]) -> int:
     return 0
 
 
+def routes(arguments: Sequence[str]) -> int:
+    """Print what there is at which path: the routes of applications with their handlers, and other mounts."""
+    parser = _parser("routes", routes)
+    parser.add_argument("what", nargs="?", default="", help="TOML file, or an application (MODULE:NAME); ./site.toml")
+    parser.add_argument("--vhosts", help="folder of virtual hosts")
+    given = parser.parse_args(arguments)
+    from mixweb.routelist import routes_of, routes_of_app
+
+    try:
+        if given.what and not given.what.endswith(".toml"):
+            print(routes_of_app(given.what), end="")
+        else:
+            print(routes_of(_loaded(_config_file(Path(given.what) if given.what else None), given.vhosts)), end="")
+    except ValueError as reason:
+        complain(str(reason))
+        return CONFIG_INVALID
+    return 0
+
+
 def init(arguments: Sequence[str]) -> int:
     """Write a configuration to begin with; nothing is overwritten."""
     from mixweb.init import KINDS, files_of
@@ -193,6 +220,55 @@ def reload(arguments: Sequence[str]) -> int:
     return 0
 
 
+def passwd(arguments: Sequence[str]) -> int:
+    """Set a user's password, make a user or take one away, in a file of users or a store."""
+    parser = _parser("passwd", passwd)
+    parser.add_argument("place", metavar="FILE", help="file of users, or URL of a store (sqlite:PATH, redis://HOST)")
+    parser.add_argument("user", metavar="USER")
+    parser.add_argument("--roles", help="the user's roles, with commas; by default they stay")
+    parser.add_argument("--delete", action="store_true", help="take the user away")
+    parser.add_argument("--stdin", action="store_true", help="take the password from the first line of standard input")
+    parser.add_argument("--realm", default="", help="realm of a line for HTTP digest")
+    parser.add_argument("--force", action="store_true", help="take a weak password too")
+    given = parser.parse_args(arguments)
+    from mixweb.features.auth.commands import Refused
+    from mixweb.features.auth.commands import passwd as change
+
+    try:
+        roles, source = given.roles, given.stdin
+        print(change(given.place, given.user, roles, given.delete, source, given.realm, given.force))
+    except Refused as reason:
+        complain(f"mixweb passwd: {reason}")
+        return 1
+    return 0
+
+
+def unlock(arguments: Sequence[str]) -> int:
+    """Let a user try again who failed to log in too often."""
+    parser = _parser("unlock", unlock)
+    parser.add_argument("user", metavar="USER")
+    parser.add_argument("--config", type=Path, help="TOML file of the server; ./site.toml when there is one")
+    parser.add_argument("--vhosts", help="folder of virtual hosts")
+    parser.add_argument("--users", help="file of users of a server without a TOML file")
+    given = parser.parse_args(arguments)
+    from mixweb.draft import ConfigError
+    from mixweb.features.auth import Auth
+    from mixweb.features.auth.commands import Refused, unlock_user
+
+    try:
+        if given.users:
+            places = [(Auth(given.users), "memory:")]
+        else:
+            plan = _loaded(_config_file(given.config), given.vhosts).plan
+            found = [item for host in (plan.default, *plan.hosts) for item in host.settings] + [*plan.defaults]
+            places = [(item, item.store or plan.server.store) for item in found if isinstance(item, Auth)]
+        print("\n".join(unlock_user(given.user, places)))
+    except (ConfigError, Refused) as reason:
+        complain(f"mixweb unlock: {reason}")
+        return 1
+    return 0
+
+
 def work(reactor_module: str) -> None:
     """
     Be a worker; what the interpreters that ``--workers`` starts run.
@@ -219,8 +295,11 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "serve": serve,
     "check": check,
     "show": show,
+    "routes": routes,
     "init": init,
     "reload": reload,
+    "passwd": passwd,
+    "unlock": unlock,
 }
 
 

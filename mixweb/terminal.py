@@ -41,6 +41,7 @@ def start_lines(
     config: str,
     warnings: Iterable[str],
     stream: TextIO | None,
+    inspectors: Iterable[str] = (),
 ) -> str:
     """What is printed when the server is ready."""
     seconds = since_start()
@@ -49,6 +50,7 @@ def start_lines(
     rows = [("Local" if "127.0.0.1" in url or "localhost" in url else "Address", url) for url in urls]
     if not public and all(label == "Local" for label, _ in rows):
         rows.append(("Network", "off: add --public to expose"))
+    rows += [("Inspect", url) for url in inspectors]
     if config:
         rows.append(("Config", f"{config}   (mixweb check, mixweb show)"))
     lines += [f"  {label:<9} {text}" for label, text in rows]

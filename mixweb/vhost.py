@@ -7,12 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 import idna
-from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.resource import IResource
 from twisted.web.vhost import NameVirtualHost
+from zope.interface import implementer
 
 from mixweb.engine.authority import parse_authority
+from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.request import Request
-from mixweb.wrapper import Leaf
+from mixweb.wrapper import Leaf, pass_to
 
 
 def host_key(name: str | bytes) -> tuple[bytes, int | None]:
@@ -37,6 +39,7 @@ def host_key(name: str | bytes) -> tuple[bytes, int | None]:
     return wildcard.encode() + authority.host, authority.port
 
 
+@implementer(IBodyReceiver)
 class VirtualHosts(Leaf, NameVirtualHost):
     """
     Chooses a resource by the host that is asked for: the exact name before the longest wildcard, a name with a port before
@@ -87,7 +90,7 @@ class VirtualHosts(Leaf, NameVirtualHost):
             found = self.choose(authority.host, authority.port or (443 if request.isSecure() else 80))
         if found is None:
             request.error(404, "No site of this name is served here.")
-        elif isinstance(found, Leaf):
+        elif isinstance(found, Leaf) and request.body_complete:
             found.handle(request)
         else:
-            request.render(found if found.isLeaf else getChildForRequest(found, request))
+            pass_to(found)(request)

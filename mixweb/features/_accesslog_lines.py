@@ -5,26 +5,18 @@ The lines of the access log: one class per format, called with a request that ha
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Sequence
-from fnmatch import translate
+from collections.abc import Callable
 from functools import lru_cache
 from time import gmtime, localtime, monotonic, strftime
-from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import datetimeToLogString
 
 from mixweb.engine.request import Request
 from mixweb.interfaces import ISessionTag, IUser
-
-#: A value of a request; text only where the request line was never read.
-Value = bytes | str
+from mixweb.kit.secrets import Mask, Value
 
 #: Makes the line of a request, or its lines with a line feed between them.
 Format = Callable[[Request], str]
-
-#: Hides the secrets in a URL or request target.
-Mask = Callable[[Value], bytes]
 
 #: Logged for a request whose connection ended before its answer was complete.
 INCOMPLETE = 499
@@ -37,8 +29,6 @@ _MEMOISED_BYTES = 512
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 256))}
 _ESCAPES |= {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r", ord('"'): '\\"', ord("\\"): "\\\\"}
-
-_USERINFO = re.compile(rb"(://[^/?#@:]*:)[^/?#@]*@")
 
 _COLOURS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}
 
@@ -62,39 +52,6 @@ def memoised(convert: Callable[[Value], str]) -> Callable[[Value], str]:
         return cached(value) if len(value) <= _MEMOISED_BYTES else convert(value)
 
     return converted
-
-
-def masking(patterns: Sequence[str]) -> Mask:
-    """
-    What hides secrets in a URL or request target: the values of some query parameters, and a password before a host.
-
-    :param patterns: globs of parameter names; case does not matter.
-    """
-    secret = re.compile("|".join(translate(pattern.lower()) for pattern in patterns).encode()) if patterns else None
-
-    def masked(target: Value) -> bytes:
-        if isinstance(target, str):
-            return target.encode()
-        if b"@" in target:
-            target = _USERINFO.sub(rb"\1***@", target)
-        path, question, query = target.partition(b"?")
-        if not query or secret is None:
-            return target
-        return path + question + b"&".join([_mask_pair(pair, secret) for pair in query.split(b"&")])
-
-    return masked
-
-
-def _mask_pair(pair: bytes, secret: re.Pattern[bytes]) -> bytes:
-    """``name=value``; ``;`` and ``?`` may begin another one, but never end a secret."""
-    kept = []
-    for piece in re.split(rb"([;?])", pair):
-        name, equals, _ = piece.partition(b"=")
-        if equals and secret.match(unquote_to_bytes(name.replace(b"+", b" ")).lower()):
-            kept.append(name + b"=***")
-            break
-        kept.append(piece)
-    return b"".join(kept)
 
 
 def status_of(request: Request) -> int:
@@ -145,7 +102,7 @@ class Combined:
         agent = header(b"User-Agent")
         text = self._text
         return (
-            f'"{_host(request) or "-"}" - - {self._stamp(self._seconds())}'
+            f'"{host_of(request) or "-"}" - - {self._stamp(self._seconds())}'
             f' "{text(request.method)} {self._url(request.uri)} {text(request.clientproto)}"'
             f" {status_of(request)} {request.sentLength or '-'}"
             f' "{(self._url(referer[-1]) if referer else "") or "-"}" "{(text(agent[-1]) if agent else "") or "-"}"'
@@ -164,7 +121,7 @@ class Json:
     def __call__(self, request: Request) -> str:
         user, session = IUser(request, None), ISessionTag(request, None)
         text = self._text
-        host = _host(request)
+        host = host_of(request)
         now = self._seconds()
         return (
             f'{{"time":"{self._stamp(now)}.{int(now * 1000) % 1000:03}Z"'
@@ -206,11 +163,11 @@ class Canister:
         status = status_of(request)
         level = severity(status, elapsed).upper()
         session = ISessionTag(request, None)
-        tag = f"[{_host(request) or '-'}-{'...' if session is None else escape(session.tag)}]"
+        tag = f"[{host_of(request) or '-'}-{'...' if session is None else escape(session.tag)}]"
         slow = " !!!" if elapsed > SLOW else ""
         return (
-            f"{_local_time(now - elapsed)} INFO {tag} {self._text(request.method)} {self._full_url(request)}\n"
-            f"{_local_time(now)} {level} {tag} Response: {status} ({elapsed * 1000:.0f}ms{slow})"
+            f"{local_time(now - elapsed)} INFO {tag} {self._text(request.method)} {self._full_url(request)}\n"
+            f"{local_time(now)} {level} {tag} Response: {status} ({elapsed * 1000:.0f}ms{slow})"
         )
 
     def _full_url(self, request: Request) -> str:
@@ -239,7 +196,7 @@ class Terminal:
         return (
             f"{self._stamp(self._seconds())}  {shown}  {escape(request.method):4}  {self._url(request.uri):24}"
             f"  {size_text(request.sentLength):>7}  {duration_text(monotonic() - request.received):>6}"
-            f"  {_host(request) or '-'}"
+            f"  {host_of(request) or '-'}"
         )
 
 
@@ -257,10 +214,11 @@ def duration_text(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
 
 
-def _local_time(when: float) -> str:
+def local_time(when: float) -> str:
+    """Local time with milliseconds."""
     return f"{strftime('%Y-%m-%d %H:%M:%S', localtime(when))},{int(when * 1000) % 1000:03}"
 
 
-def _host(request: Request) -> str:
+def host_of(request: Request) -> str:
     """The client's address; empty when it has none, as over a UNIX socket."""
     return getattr(request.getClientAddress(), "host", "")

@@ -16,26 +16,17 @@ from twisted.web.resource import IResource
 from mixweb.engine.request import Request
 from mixweb.feature import Context, FilePath, Stage, Wrap, WrapperSettings, option
 from mixweb.features._accesslog_file import BySize, Daily, LineWriter, LogFile, Never, Rotation, Stream
-from mixweb.features._accesslog_lines import (
-    Canister,
-    Combined,
-    Format,
-    Json,
-    Terminal,
-    masking,
-    severity_of,
-)
+from mixweb.features._accesslog_full import Full
+from mixweb.features._accesslog_lines import Canister, Combined, Format, Json, Terminal, severity_of
 from mixweb.kit.colours import uses_colour
+from mixweb.kit.secrets import SECRETS, Secrets, masking
 from mixweb.paths import PathMatcher
 
-FORMATS = ("auto", "combined", "json", "canister", "terminal")
+FORMATS = ("auto", "combined", "json", "canister", "terminal", "full")
 ROTATIONS = ("daily", "size", "none")
 
 #: Severities, the least first, and what logs nothing.
 LEVELS = ("info", "warning", "error", "disabled")
-
-#: Names of query parameters whose values are secret.
-SECRETS = ("*passw*", "*token*", "*secret*", "*key", "*code", "code_*", "*signature", "*credential*", "sig")
 
 _log = Logger(namespace="mixweb.access")
 
@@ -54,7 +45,7 @@ class AccessLog(WrapperSettings):
         metavar="FILE",
     )
     format: str = option(
-        "auto", help="combined, json, canister or terminal; auto: terminal for a person, else combined."
+        "auto", help="combined, json, canister, terminal or full; auto: terminal for a person, else combined."
     )
     level: str = option("info", help="Least severity: info, warning (slow or incomplete), error (5xx) or disabled.")
     rotate: str = option("daily", help="When a new file is begun: daily, size or none.")
@@ -64,6 +55,9 @@ class AccessLog(WrapperSettings):
     mask: Sequence[str] = option(
         SECRETS, help="Query parameters, as globs, whose values are not shown.", metavar="NAME"
     )
+    body_bytes: int = option(
+        65536, help="What the full format shows of the body of a request, in bytes.", metavar="BYTES"
+    )
 
     def __post_init__(self) -> None:
         for name, choices in (("format", FORMATS), ("level", LEVELS), ("rotate", ROTATIONS)):
@@ -72,6 +66,8 @@ class AccessLog(WrapperSettings):
         for name in ("log_days", "max_bytes", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.body_bytes < 0:
+            raise ValueError("body_bytes must not be negative")
 
 
 def log_lines(lines: str) -> None:
@@ -122,6 +118,16 @@ def observer(settings: AccessLog, line_of: Format, write: Callable[[str], None])
     return observe_all if least == 0 and matcher.everything else observe_some
 
 
+def foreground(observe: Callable[[Request], None]) -> Callable[[Request], None]:
+    """The same without the requests that somebody who watches does not want to see."""
+
+    def observe_foreground(request: Request) -> None:
+        if not request.background:
+            observe(request)
+
+    return observe_foreground
+
+
 def format_of(settings: AccessLog, seconds: Callable[[], float], screen: IO[str] | None) -> Format:
     """
     What makes the lines.
@@ -134,6 +140,8 @@ def format_of(settings: AccessLog, seconds: Callable[[], float], screen: IO[str]
         return Json(seconds, mask)
     if settings.format == "canister":
         return Canister(seconds, mask)
+    if settings.format == "full":
+        return Full(seconds, Secrets(settings.mask), settings.body_bytes)
     if settings.format == "terminal" or (settings.format == "auto" and screen is not None):
         return Terminal(seconds, mask, uses_colour(screen))
     return Combined(seconds, mask)
@@ -156,7 +164,10 @@ def build(settings: AccessLog, inner: IResource, context: Context) -> IResource:
     if settings.level != "disabled":
         screen = sys.__stdout__ if context.interactive and not settings.path else None
         line_of = format_of(settings, context.reactor.seconds, screen)
-        context.observe(observer(settings, line_of, writer_of(settings, context, screen)))
+        observe = observer(settings, line_of, writer_of(settings, context, screen))
+        context.observe(observe if screen is None else foreground(observe))
+        if settings.format == "full":
+            context.warn("accesslog: the full format writes down what clients send, with their bodies")
     return inner
 
 

@@ -1,0 +1,332 @@
+"""
+What programs, and the page, are told and may do, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from twisted.web.error import UnsupportedMethod
+from twisted.web.server import NOT_DONE_YET
+
+from mixweb.engine.errors import HTTPError
+from mixweb.engine.request import Request
+from mixweb.feature import Context
+from mixweb.features.inspect._decode import Fields, text_of, value_of
+from mixweb.features.inspect._events import Stream
+from mixweb.features.inspect._export import EXPORTS, har
+from mixweb.features.inspect._filter import Filter, compiled
+from mixweb.features.inspect._inspector import Inspector
+from mixweb.features.inspect._lab import Lab
+from mixweb.features.inspect._page import FRAME_POLICY
+from mixweb.features.inspect._record import Body, Record
+from mixweb.features.inspect._replay import Line, message_of, send
+from mixweb.features.inspect._show import Json, detail, lines, plain_body, request_line
+from mixweb.kit.secrets import Secrets
+
+#: A request that somebody has the inspector send is no longer than this, as JSON in bytes.
+_MAX_BYTES = 4 * 1024 * 1024
+
+_MAX_NOTE = 2000
+
+#: Types that a browser shows in a frame as what they are.
+_SHOWN = ("text/html", "application/xhtml+xml", "image/")
+
+Action: TypeAlias = Callable[[Request], Any]
+Actions: TypeAlias = dict[bytes, Action]
+
+
+class Api:
+    """
+    Answers below ``api``.
+
+    :param secrets: what is not shown.
+    """
+
+    def __init__(self, secrets: Secrets, inspector: Inspector, context: Context) -> None:
+        self.secrets = secrets
+        self.inspector = inspector
+        self.recorder = inspector.recorder
+        self.about = context.about
+        self.lab = Lab(context.mounts, context.offers)
+
+    def answer(self, request: Request, segments: Sequence[bytes]) -> Any:
+        """
+        Do what is asked for.
+
+        :raises HTTPError: when that is not possible.
+        """
+        actions = self._actions(tuple(segments))
+        method = b"GET" if request.method == b"HEAD" else request.method
+        if method not in actions:
+            raise UnsupportedMethod(sorted(actions))
+        if method != b"GET":
+            _check_type(request)
+        return actions[method](request)
+
+    def _actions(self, segments: tuple[bytes, ...]) -> Actions:
+        match segments:
+            case (b"requests",):
+                return {b"GET": self.list_requests, b"DELETE": self.delete_requests}
+            case (b"requests", number):
+                return self._of_one(number)
+            case (b"requests", number, what):
+                return self._more_of_one(number, what)
+            case (b"events",):
+                return {b"GET": self.stream}
+            case (b"har",):
+                return {b"GET": self.export_all}
+            case (b"send",):
+                return {b"POST": lambda request: self.send(request, None)}
+            case (b"status",):
+                return {b"GET": self.status}
+            case (b"lab", *rest):
+                return self._of_lab(rest)
+        raise HTTPError(404, "Nothing is here.")
+
+    def _of_one(self, number: bytes) -> Actions:
+        record = self._record(number)
+        return {
+            b"GET": lambda request: _json(request, detail(record, self.secrets)),
+            b"PATCH": lambda request: self.change(request, record),
+            b"DELETE": lambda request: self._delete(request, [record]),
+        }
+
+    def _more_of_one(self, number: bytes, what: bytes) -> Actions:
+        record = self._record(number)
+        if what == b"body":
+            return {b"GET": lambda request: self._bytes(request, record.body, record.fields)}
+        if what == b"answer":
+            return {b"GET": lambda request: self._bytes(request, record.answer_body, record.answer)}
+        if what == b"export":
+            return {b"GET": lambda request: self.export(request, record)}
+        if what == b"replay":
+            return {b"GET": lambda request: self.editable(request, record), b"POST": lambda request: self.send(request, record)}
+        raise HTTPError(404, "Nothing is here.")
+
+    def _of_lab(self, rest: list[bytes]) -> Actions:
+        match rest:
+            case []:
+                return {b"GET": lambda request: _answered(request, self.lab.told())}
+            case [b"pages", cache]:
+                return {b"DELETE": lambda request: _answered(request, self.lab.clear(cache, None))}
+            case [b"pages", cache, name]:
+                return {
+                    b"GET": lambda request: self._page(request, cache, name),
+                    b"PUT": lambda request: _answered(request, self.lab.save(cache, name, _document(request))),
+                    b"PATCH": lambda request: _answered(request, self.lab.retype(cache, name, _document(request))),
+                    b"DELETE": lambda request: _answered(request, self.lab.clear(cache, name)),
+                }
+        raise HTTPError(404, "Nothing is here.")
+
+    def _record(self, number: bytes) -> Record:
+        record = self.recorder.get(int(number)) if number.isdigit() and len(number) < 16 else None
+        if record is None:
+            raise HTTPError(404, "This request is not kept, or not any more.")
+        return record
+
+    def _filter(self, request: Request) -> Filter:
+        try:
+            return compiled(_argument(request, b"filter"), self.secrets)
+        except ValueError as reason:
+            raise HTTPError(400, f"{reason}.") from None
+
+    # Requests
+
+    def list_requests(self, request: Request) -> bytes:
+        """What has changed since a version; everything since 0."""
+        version = _number(request, b"since", 0)
+        now, news = self.inspector.changes(version, self._filter(request), self.secrets)
+        return _json(request, news or {"version": now, "reset": False, "requests": [], "gone": []})
+
+    def stream(self, request: Request) -> int:
+        """The same as events, as it happens."""
+        if self.inspector.feed.is_full:
+            raise HTTPError(503, "Too many are looking on already.", [(b"Retry-After", b"5")])
+        wanted = self._filter(request)
+        last = request.getHeader(b"Last-Event-ID") or b""
+        version = int(last) if last.isdigit() and len(last) < 16 else _number(request, b"since", 0)
+        self.inspector.feed.add(
+            Stream(request, lambda known: self.inspector.changes(known, wanted, self.secrets), version)
+        )
+        return NOT_DONE_YET
+
+    def delete_requests(self, request: Request) -> bytes:
+        """Forget those that a filter wants and that are not pinned."""
+        wanted = self._filter(request)
+        return self._delete(request, [record for record in self.recorder if not record.pinned and wanted(record)])
+
+    def _delete(self, request: Request, records: Sequence[Record]) -> bytes:
+        self.recorder.delete(records)
+        return _json(request, {"deleted": len(records)})
+
+    def change(self, request: Request, record: Record) -> bytes:
+        """Pin or unpin it, write a note to it."""
+        asked = _document(request)
+        note, pinned = asked.get("note", record.note), asked.get("pinned", record.pinned)
+        if not isinstance(note, str) or not isinstance(pinned, bool):
+            raise HTTPError(400, "note is text, pinned is true or false.")
+        try:
+            self.recorder.pin(record, pinned)
+        except ValueError as reason:
+            raise HTTPError(409, f"{reason}.") from None
+        record.note = note[:_MAX_NOTE]
+        self.recorder.changed(record)
+        return _json(request, detail(record, self.secrets))
+
+    def _bytes(self, request: Request, body: Body, fields: Fields) -> bytes:
+        """What is kept of a body: in a frame as what it is, else as bytes."""
+        plain = plain_body(body, fields, self.secrets)
+        kind = text_of(value_of(fields, b"content-type")).partition(";")[0].strip().lower()
+        request.setHeader(b"Content-Security-Policy", FRAME_POLICY)
+        request.setHeader(b"X-Frame-Options", b"SAMEORIGIN")
+        if _argument(request, b"frame") and kind.startswith(_SHOWN):
+            request.setHeader(b"Content-Type", value_of(fields, b"content-type"))
+        else:
+            request.setHeader(b"Content-Type", b"application/octet-stream")
+            request.setHeader(b"Content-Disposition", b'attachment; filename="body"')
+        return plain
+
+    def export(self, request: Request, record: Record) -> bytes:
+        """The request written out."""
+        kind = _argument(request, b"as") or "curl"
+        if kind not in EXPORTS:
+            raise HTTPError(400, f"There is no export as {kind}; there is {', '.join(EXPORTS)}.")
+        return _text(request, EXPORTS[kind](record, self.secrets))
+
+    def export_all(self, request: Request) -> bytes:
+        """Those that a filter wants, with their answers, as HAR."""
+        wanted = self._filter(request)
+        request.setHeader(b"Content-Disposition", b'attachment; filename="mixweb.har"')
+        return _text(request, har(filter(wanted, self.recorder), self.secrets), b"application/json")
+
+    def editable(self, request: Request, record: Record) -> bytes:
+        """A request as it can be changed and sent again."""
+        head = [request_line(record, self.secrets), *(f"{n}: {v}" for n, v in lines(record.fields, self.secrets))]
+        plain = self.secrets.body(value_of(record.fields, b"content-type"), record.body.data)
+        try:
+            body, binary = plain.decode(), False
+        except UnicodeDecodeError:
+            body, binary = "", True
+        document = {"head": "\n".join(head), "body": body, "binary": binary, "complete": record.body.complete}
+        return _json(request, document)
+
+    async def send(self, request: Request, record: Record | None) -> bytes:
+        """
+        Send a request to this server, and wait for its answer.
+
+        :param record: the one that it was made from.
+        """
+        asked = _document(request)
+        body = self._body_to_send(asked, record)
+        message = message_of(_asked_text(asked, "head"), body, record, self.secrets, asked.get("frame") is not False)
+        secure = request.isSecure() if record is None else record.secure
+        line = Line(request.getClientAddress(), request.getHost(), secure, 0 if record is None else record.id)
+        try:
+            sent = await send(self.recorder, request.site, line, message)
+        except ValueError as reason:
+            raise HTTPError(400, f"{reason}.") from None
+        return _json(request, detail(sent, self.secrets))
+
+    def _body_to_send(self, asked: Json, record: Record | None) -> bytes:
+        """
+        The body that was written, or the original's where that is asked for or stands as it was shown.
+
+        :raises HTTPError: when there is none to send.
+        """
+        if "body_base64" in asked:
+            try:
+                return b64decode(_asked_text(asked, "body_base64"), validate=True)
+            except Base64Error:
+                raise HTTPError(400, "body_base64 is not Base64.") from None
+        if record is None:
+            return _asked_text(asked, "body").encode()
+        declared = value_of(record.fields, b"content-type")
+        shown = self.secrets.body(declared, record.body.data)
+        written = shown if asked.get("body") is None else _asked_text(asked, "body").encode()
+        if written != shown:
+            return written
+        if not record.body.complete:
+            raise HTTPError(
+                409, f"Only {record.body.kept} of the {record.body.size} bytes of the body were kept: write another one."
+            )
+        return record.body.data
+
+    # The server
+
+    async def status(self, request: Request) -> bytes:
+        """How the server is."""
+        return _json(request, await self.inspector.status(self.about, self.secrets))
+
+    async def _page(self, request: Request, cache: bytes, name: bytes) -> bytes:
+        page = await self.lab.page(cache, name)
+        fields = [(b"content-type", page.type.encode())]
+        body = Body()
+        body.add(page.data, len(page.data))
+        return self._bytes(request, body, fields)
+
+
+async def _answered(request: Request, work: Any) -> bytes:
+    return _json(request, await work)
+
+
+def _json(request: Request, document: Any) -> bytes:
+    request.setHeader(b"Content-Type", b"application/json")
+    return json.dumps(document).encode()
+
+
+def _text(request: Request, text: str, kind: bytes = b"text/plain; charset=utf-8") -> bytes:
+    request.setHeader(b"Content-Type", kind)
+    return text.encode()
+
+
+def _argument(request: Request, name: bytes) -> str:
+    return text_of(request.args.get(name, [b""])[-1])
+
+
+def _number(request: Request, name: bytes, default: int) -> int:
+    text = _argument(request, name)
+    if text and not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise HTTPError(400, f"{name.decode('ascii')} is a number.")
+    return int(text) if text else default
+
+
+def _check_type(request: Request) -> None:
+    """
+    Other pages can post forms, but JSON only where they are allowed to.
+
+    :raises HTTPError: 415 for a body that is no JSON.
+    """
+    kind = (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise HTTPError(415, "Send Content-Type: application/json.")
+
+
+def _document(request: Request) -> Json:
+    """
+    The JSON object that a request brings; an empty one for an empty body.
+
+    :raises HTTPError: 400 when it brings something else, 413 when that is too long.
+    """
+    request.content.seek(0)
+    data = request.content.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise HTTPError(413, f"At most {_MAX_BYTES} bytes are taken here.")
+    try:
+        found = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        raise HTTPError(400, "The body is not JSON.") from None
+    if not isinstance(found, dict):
+        raise HTTPError(400, "The JSON is not an object.")
+    return found
+
+
+def _asked_text(asked: Json, name: str) -> str:
+    found = asked.get(name, "")
+    if not isinstance(found, str):
+        raise HTTPError(400, f"{name} is text.")
+    return found
