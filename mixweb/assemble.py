@@ -4,7 +4,7 @@ Settings become a resource tree; the only place where things are wrapped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -39,14 +39,14 @@ class Mounts(Leaf):
     def handle(self, request: Request) -> None:
         self.ask(request, self.table.find(request.canonical_path.segments))
 
-    def ask(self, request: Request, owners: Iterator[tuple[int, Callable[[Request], None]]]) -> None:
+    def ask(self, request: Request, owners: Sequence[tuple[int, Callable[[Request], None]]]) -> None:
         """Have the first of some mounts answer that does not decline."""
         segments = request.canonical_path.segments
-        for length, answer in owners:
+        for index, (length, answer) in enumerate(owners, 1):
             request.prepath = [*segments[:length]]
             request.postpath = [*segments[length:]]
             if not request.body_complete:
-                request.on_decline = partial(self.ask, owners=owners)
+                request.on_decline = partial(self.ask, owners=owners[index:])
             try:
                 answer(request)
             except Declined:

@@ -9,7 +9,7 @@ as soon as the path so far is where a *raw* mount stands, canonicalisation stops
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -172,6 +172,7 @@ class PathTable(Generic[T]):
     Which mounts own a path: the longest first, those at the same path in the order given.
 
     :param entries: pairs of a mount's path as text and the mount.
+    :ivar find: tells which own a path, each with the number of segments of its own path.
     """
 
     def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
@@ -180,10 +181,12 @@ class PathTable(Generic[T]):
             table.setdefault(split_path(at), []).append(value)
         self._table = table
         self._lengths = sorted({len(at) for at in table}, reverse=True)
+        self.find: Callable[[tuple[bytes, ...]], Sequence[tuple[int, T]]] = lru_cache(maxsize=512)(self._find)
 
-    def find(self, segments: tuple[bytes, ...]) -> Iterator[tuple[int, T]]:
-        """The mounts that own a path, each with the number of segments of its own path."""
-        for length in self._lengths:
-            if length <= len(segments):
-                for value in self._table.get(segments[:length], ()):
-                    yield length, value
+    def _find(self, segments: tuple[bytes, ...]) -> Sequence[tuple[int, T]]:
+        return tuple(
+            (length, value)
+            for length in self._lengths
+            if length <= len(segments)
+            for value in self._table.get(segments[:length], ())
+        )

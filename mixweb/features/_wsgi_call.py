@@ -152,7 +152,7 @@ class Call:
             return
         environ: dict[str, Any] = {}
         try:
-            environ = make_environ(self.request, self.multithread, self.input and BufferedReader(self.input))
+            environ = make_environ(self.request, self.multithread, BufferedReader(self.input) if self.input else None)
             self._iterate(self.application(environ, self.start_response))
             if self.status is None:
                 raise RuntimeError("the application did not call start_response")

@@ -78,7 +78,8 @@ class ApplicationThreads(Service):
         self.stopped = True
         for _ in self._threads:
             self._calls.put(None)
-        self._stopping = stopping = Deferred()
+        stopping: Deferred[None] = Deferred()
+        self._stopping = stopping
         stopping.addTimeout(STOP_SECONDS, self.reactor)
         stopping.addErrback(lambda _: self._log.warn("calls of a WSGI application did not end in time"))
         self._tell_stopped()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.protocols.basic import FileSender
@@ -125,6 +125,7 @@ class Program(ProcessProtocol):
     Its output is read as fast as the client takes it; when the client leaves, it is ended.
     """
 
+    transport: Any
     _log = Logger()
 
     def __init__(self, request: Request, script: str, limits: Limits) -> None:
@@ -204,8 +205,8 @@ class Program(ProcessProtocol):
             return
         if self.body is None:
             self._fail("ended without an answer")
-        elif not reason.check(ProcessDone) and reason.value.signal is not None:
-            self._fail(f"was ended by signal {reason.value.signal}")
+        elif isinstance(end := reason.value, ProcessTerminated) and end.signal is not None:
+            self._fail(f"was ended by signal {end.signal}")
         elif self.body.left:
             self._fail(f"gave {self.body.left} bytes less than its Content-Length")
         else:

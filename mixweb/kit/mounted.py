@@ -11,10 +11,10 @@ from twisted.web.http import MOVED_PERMANENTLY
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
-from zope.interface import implementer
 
 from mixweb.engine.errors import TWISTED_PAGES, Declined, error_of
 from mixweb.engine.request import Request
+from mixweb.wrapper import Leaf
 
 #: What Twisted's resources say of a child that they do not have.
 _NO_CHILD = error_of(notFound())
@@ -53,8 +53,7 @@ def redirect_to_directory(request: Request) -> bytes:
     return b""
 
 
-@implementer(IResource)
-class MountedResource:
+class MountedResource(Leaf):
     """
     A tree of any resources as a mount.
 
@@ -64,25 +63,28 @@ class MountedResource:
     :param find: gives the root of the tree, once for each request.
     """
 
-    isLeaf = True
-
     def __init__(self, find: Callable[[], IResource]) -> None:
         self.find = find
 
+    def handle(self, request: Request) -> None:
+        page = self._page(request)
+        if page is None:
+            raise Declined
+        request.render(page)
+
     def render(self, request: Request) -> int:
+        if isinstance(request, Request):
+            return super().render(request)
+        request.render(self._page(request) or notFound())
+        return NOT_DONE_YET
+
+    def _page(self, request: Request) -> IResource | None:
         own = request.postpath in ([], [b""])
         root = self.find()
         page: IResource = getChildForRequest(root, request)
         if isinstance(page, TWISTED_PAGES) and error_of(page) == _NO_CHILD:
-            if own and page is not root:
-                page = root
-            elif isinstance(request, Request):
-                raise Declined
-        request.render(page)
-        return NOT_DONE_YET
-
-    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
-        raise TypeError("a mounted resource is a leaf: its children are those of its tree")
+            return root if own and page is not root else None
+        return page
 
     def putChild(self, path: bytes, child: IResource) -> None:
         self.find().putChild(path, child)
