@@ -22,12 +22,22 @@ from mixweb.worker import loaded_from
 from tests.test_contract import sample
 
 
+#: Settings, in text, of features that are otherwise tried with things made in Python, which cannot be handed on.
+THINGS = {
+    "distrib": {"to": "unix:/run/socket"},
+    "pages": {"app": "tests.pages.web:site"},
+    "proxy": {"to": ("http://127.0.0.1:9",)},
+}
+
+
 @pytest.mark.parametrize("name", registry().features)
 def test_handed_on(name, tmp_path, monkeypatch):
     """What a worker is told to serve is what was to be served, for every feature, in every place."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "index.html").write_text("hello")
     settings = sample(name, tmp_path)
+    if name in THINGS:
+        settings = registry().features[name].settings(**THINGS[name])
     taken_away = "accesslog" if name == "secureheaders" else "secureheaders"
     wrapper = isinstance(registry().features[name], Wrap)
     plan = Plan(

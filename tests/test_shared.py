@@ -41,7 +41,7 @@ class Network:
         self.servers = servers
         self.pumps = []
 
-    def connectUNIX(self, path, factory, timeout, checkPID):
+    def connectUNIX(self, path, factory, timeout, checkPID=0):
         if path not in self.servers:
             factory.clientConnectionFailed(None, Failure(ConnectError()))
             return
@@ -348,7 +348,7 @@ def test_client_leaves_before_the_connection():
     """A client that leaves while the connection is made leaves nothing behind."""
     agent = Agent(seen)
     held = []
-    agent.network.connectUNIX = lambda path, factory, timeout: held.append(factory)
+    agent.network.connectUNIX = lambda path, factory, timeout, checkPID: held.append(factory)
     exchange = agent.agent.open("GET", "/user.twistd/")
     exchange.disconnect()
     held[0].clientConnectionFailed(None, Failure(ConnectError()))
@@ -595,9 +595,6 @@ def test_stock_subscription(monkeypatch):
     for published in (personal_factory, stock):
         agent = Agent(lambda request: b"answer of " + request.uri, published)
         network = agent.network
-        network.connectUNIX = lambda path, factory, timeout, connect=network.connectUNIX: connect(
-            path, factory, timeout
-        )
         monkeypatch.setattr(distrib, "reactor", network)
         asked = SiteAgent(distrib.ResourceSubscription("unix", "socket"))
         exchange = asked.open("GET", "/x")

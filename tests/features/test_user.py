@@ -36,7 +36,7 @@ class Threads:
     def callFromThread(self, work, *arguments):
         work(*arguments)
 
-    def connectUNIX(self, path, factory, timeout):
+    def connectUNIX(self, path, factory, timeout, checkPID=0):
         self.connected.append(path)
         factory.clientConnectionFailed(None, Failure(ConnectError()))
 
