@@ -58,8 +58,11 @@ class Answer:
 class Exchange:
     """One connection in memory: what is sent to the site and what it answered."""
 
-    def __init__(self, site: Site, peer: str = "127.0.0.1", secure: bool = False) -> None:
+    def __init__(
+        self, site: Site, peer: str = "127.0.0.1", secure: bool = False, protocol: bytes | None = None
+    ) -> None:
         self.transport = MemoryTransport(secure, IPv4Address("TCP", "127.0.0.1", 8080), IPv4Address("TCP", peer, 54321))
+        self.transport.negotiatedProtocol = protocol
         self.site = site
         self.protocol = site.buildProtocol(self.transport.getPeer())
         assert self.protocol is not None
@@ -123,6 +126,7 @@ class MemoryTransport(StringTransport):
     """A transport that keeps what is written."""
 
     aborted = False
+    negotiatedProtocol: bytes | None = None
 
     def __init__(self, secure: bool, host: IPv4Address, peer: IPv4Address) -> None:
         super().__init__(hostAddress=host, peerAddress=peer)
@@ -196,16 +200,24 @@ class SiteAgent:
     :param target: a :class:`mixweb.Site`, or the resource to make one of.
     :param peer: the address that requests come from.
     :param secure: whether they come over TLS.
+    :param http2: whether they come over HTTP/2, and TLS.
     :ivar clock: the site's time.
     """
 
     def __init__(
-        self, target: Site | IResource, *, peer: str = "127.0.0.1", secure: bool = False, clock: Clock | None = None
+        self,
+        target: Site | IResource,
+        *,
+        peer: str = "127.0.0.1",
+        secure: bool = False,
+        http2: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.site = target if isinstance(target, Site) else Site(target, reactor=self.clock)
         self.peer = peer
-        self.secure = secure
+        self.secure = secure or http2
+        self.http2 = http2
 
     def open(self, method: str = "GET", target: str = "/", headers: Fields = (), body: bytes = b"") -> Exchange:
         """Begin a request that may take a while."""
@@ -215,6 +227,10 @@ class SiteAgent:
 
     def connect(self) -> Exchange:
         """A connection on which nothing was sent."""
+        if self.http2:
+            from mixweb._testing_http2 import Http2Exchange
+
+            return Http2Exchange(self.site, self.clock, self.peer)
         return Exchange(self.site, self.peer, self.secure)
 
     def request(self, method: str, target: str, headers: Fields = (), body: bytes = b"") -> Answer:

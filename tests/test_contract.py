@@ -49,19 +49,21 @@ def agent_of(*settings, reactor, site=None, without=("accesslog", "secureheaders
     features = [*registry().features.values(), Wrap("tag", Stage.AUTH, Tag, wrap_tag)]
     plan = Plan(default=Host(*settings, without=without))
     tree = Assembler(reactor, found=Registry(features)).assemble(plan)
-    agent = SiteAgent(Site(tree.root, reactor=reactor, max_body_bytes=1000), clock=reactor)
+    agent = SiteAgent(Site(tree.root, reactor=reactor, max_body_bytes=1000), clock=reactor, **reactor.protocol)
     agent.site.observers += tree.observers
     return agent
 
 
-@pytest.fixture
-def clock(monkeypatch, tmp_path):
-    """A reactor's time, in a folder of its own."""
+@pytest.fixture(params=[{}, {"secure": True}, {"http2": True}], ids=["http1", "tls", "http2"])
+def clock(request, monkeypatch, tmp_path):
+    """A reactor's time, in a folder of its own; it knows what agents are to speak."""
     from twisted.internet.task import Clock
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "index.html").write_text("<p>hello</p>")
-    return Clock()
+    made = Clock()
+    made.protocol = request.param
+    return made
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -71,6 +73,24 @@ def test_a_rule_meets_every_spelling(name, spelling, clock, tmp_path):
     agent = agent_of(sample(name, tmp_path, at="/mounted"), Tag("seen", paths=["/mounted/"]), reactor=clock)
     exchange = agent.open("GET", spelling.format(at="/mounted", encoded="/%6Dounted"))
     assert b"X-Tags: seen" in exchange.received or exchange.answers() == []
+
+
+@pytest.mark.parametrize(
+    "spelling", [*SPELLINGS, "http://localhost{at}", "{at}?", "{at}/%2e%2e%2f%2e%2e/x", "{at};x/..{at}"]
+)
+@pytest.mark.parametrize("name", MOUNTS)
+def test_a_guard_meets_every_spelling(name, spelling, clock, tmp_path):
+    """What is guarded is guarded however it is asked for: a stranger gets nothing of any mount but the question who it is."""
+    (tmp_path / "users").write_text("alice:secret\n")
+    target = spelling.format(at="/mounted", encoded="/%6Dounted")
+    for guard in ({"paths": ["/mounted/"]}, {"rules": ["/mounted/ #admin", "/ anyone"]}, {"secrets": ["mounted"]}):
+        auth = registry().features["auth"].settings(str(tmp_path / "users"), **guard)
+        agent = agent_of(sample(name, tmp_path, at="/mounted"), auth, reactor=clock)
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "BREW"):
+            if target.startswith("/") or not agent.http2:
+                assert agent.request(method, target).status == 401, (guard, method)
+            else:
+                assert agent.open(method, target).answers() == []
 
 
 @pytest.mark.parametrize("path", NASTY)
@@ -166,7 +186,7 @@ def wrapped(name, clock, tmp_path):
 
     context = make_context(clock, observe=observers.append)
     resource = feature.build(sample(name, tmp_path), pages, context)
-    agent = SiteAgent(Site(resource, reactor=clock, max_body_bytes=1000), clock=clock)
+    agent = SiteAgent(Site(resource, reactor=clock, max_body_bytes=1000), clock=clock, **clock.protocol)
     agent.site.observers += observers
     seen = []
     agent.site.observers.append(seen.append)

@@ -5,7 +5,7 @@ A request as far as it is answered: what waits, what fails, and the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, BinaryIO
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -36,7 +36,7 @@ class AnsweringRequest(SendingRequest):
     What of a request sees to it that there is one answer, whatever happens.
 
     :ivar error_pages: asked for the content type and body of an error answer before the built-in page is taken.
-    :ivar on_decline: called with the request when the mount declines that waits for the body; else that is a 404.
+    :ivar on_decline: called with the request when the mount that was asked declines late; else that is a 404.
     """
 
     error_pages: Callable[[Any, int, str], tuple[bytes, bytes] | None] | None = None
@@ -49,7 +49,7 @@ class AnsweringRequest(SendingRequest):
     _received_bytes = 0
     _left_channel: Any = None
 
-    content: BinaryIO
+    content: Any
 
     def spawn(
         self, work: Coroutine[Any, Any, Any] | Deferred[Any], then: Callable[[Any], object] | None = None
@@ -150,7 +150,7 @@ class AnsweringRequest(SendingRequest):
 
     def _decline(self) -> None:
         next_one, self.on_decline = self.on_decline, None
-        if next_one is None:
+        if next_one is None or self.startedWriting:
             self.error(404, "Nothing is here.")
             return
         try:

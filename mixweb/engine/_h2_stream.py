@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 from mixweb.engine._h2_priority import UNSAID, Priority
 from mixweb.engine._h2_tunnel import Tunnel
 from mixweb.engine._headers import RequestFields
-from mixweb.engine.h2fields import RequestHead, RequestRefusal, response_block
+from mixweb.engine.h2fields import DecodedFields, RequestHead, RequestRefusal, response_block
 from mixweb.engine.h2frames import MAX_FRAME, Code, FrameStream
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ FRAME_BYTES = MAX_FRAME - 9
 PENDING_BYTES = 64 * 1024
 
 _CONTINUE = response_block(100, Headers())
+
+#: Of a request that is not processed.
+_NO_FIELDS = DecodedFields((), b"", None, b"")
 
 
 class Http2Stream(FrameStream):
@@ -67,7 +70,6 @@ class Http2Stream(FrameStream):
     _pulls = False
     _producer_paused = False
 
-    _is_deferred = False
     _continue_due = False
     _body_paused = False
     _delivering = False
@@ -87,10 +89,8 @@ class Http2Stream(FrameStream):
     def begin(self, head: RequestHead, waited: bool = False) -> None:
         """Have a request processed, when not too much is held for this client already."""
         connection = self.connection
-        if waited:
-            self._is_deferred = False
-        elif connection.held_bytes > HELD_BYTES or connection.deferred:
-            self._is_deferred = True
+        if not waited and (connection.held_bytes > HELD_BYTES or connection.deferred):
+            self._body_paused = True
             connection.deferred.append((self, head))
             return
         self._head = head
@@ -120,7 +120,7 @@ class Http2Stream(FrameStream):
     def begin_refused(self, refusal: RequestRefusal) -> None:
         """Answer a request that is not processed."""
         self.request = request = self.connection.requestFactory(self)
-        request.head = refusal
+        request.head = RequestHead(refusal.method, refusal.target, b"", b"", None, _NO_FIELDS, None)
         _introduce(request, refusal.method, refusal.target)
         self.refuse(refusal.status, refusal.detail)
 
@@ -145,7 +145,7 @@ class Http2Stream(FrameStream):
 
     def receive(self, data: bytes) -> None:
         """Hand a piece of the body on, or keep it."""
-        if self._body_paused or self._body or self._is_deferred:
+        if self._body_paused or self._body:
             if self._body is None:
                 self._body = deque()
             self._body.append(data)
@@ -160,10 +160,10 @@ class Http2Stream(FrameStream):
     def _give(self, data: bytes) -> None:
         self.received_bytes += len(data)
         tunnel = self._tunnel
-        if self.request is not None:
-            self.request.handleContentChunk(data)
-        elif tunnel is not None:
+        if tunnel is not None:
             self._attempt(lambda: tunnel.protocol.dataReceived(data))
+        elif self.request is not None:
+            self.request.handleContentChunk(data)
         else:
             self.connection.ignore(len(data))
             return
@@ -374,7 +374,7 @@ class Http2Stream(FrameStream):
     @property
     def is_receiving(self) -> bool:
         """Whether a body is to come that somebody wants."""
-        return not (self.ended or self._body_paused or self.request is None)
+        return not (self.ended or self._body_paused or self.request is None or self._tunnel is not None)
 
     # Its end
 
@@ -382,7 +382,7 @@ class Http2Stream(FrameStream):
         self.connection.close(self)
         if self.waits or self._body:
             self._let_go()
-        if self.request is not None or self._tunnel is not None:
+        if self.request is not None:
             self._lose(Failure(ConnectionDone()))
 
     def _let_go(self) -> None:
@@ -434,10 +434,10 @@ class Http2Stream(FrameStream):
         self._pulls = self._producer_paused = False
         if producer is not None:
             self._attempt(producer.stopProducing)
-        if request is not None and request.channel is not None:
-            self._attempt(lambda: request.connectionLost(reason))
         if tunnel is not None:
             self._attempt(lambda: tunnel.lost(reason))
+        if request is not None and request.channel is not None:
+            self._attempt(lambda: request.connectionLost(reason))
 
     def _attempt(self, call: Callable[[], object]) -> None:
         """Call what belongs to an application; when it fails its stream is dropped, and no other."""
@@ -450,12 +450,7 @@ class Http2Stream(FrameStream):
     # Another protocol
 
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
-        """
-        Have a protocol take the place of the request, an extended CONNECT (RFC 8441) whose head has been answered.
-
-        The request is not told when the stream ends: the protocol is.
-        """
-        self.request = None
+        """Have a protocol take what comes for the request, an extended CONNECT (RFC 8441) whose head has been answered."""
         self._tunnel = tunnel = Tunnel(self, protocol)
         protocol.makeConnection(tunnel)
         self.resume_body()

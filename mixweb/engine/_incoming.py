@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from twisted.python.failure import Failure
 
 from mixweb.engine.errors import HTTPError
 
 if TYPE_CHECKING:
-    from mixweb.engine.request import Request
+    from mixweb.engine._receiving import ReceivingRequest
 
 #: What is kept of a body in memory, in bytes; the rest goes to a file.
 SPOOL_BYTES = 100_000
@@ -39,7 +39,7 @@ def _file_for(length: int | None) -> BinaryIO:
     return cast(BinaryIO, SpooledTemporaryFile(SPOOL_BYTES))
 
 
-def attempt(request: Request, call: Callable[[], object]) -> None:
+def attempt(request: ReceivingRequest, call: Callable[[], object]) -> None:
     """Call what belongs to a request; when it fails, the request does."""
     try:
         call()
@@ -63,7 +63,7 @@ class IncomingBody:
     _content: BinaryIO | None = None
     _data: Callable[[bytes], None] | None = None
     _complete: Callable[[], None] | None = None
-    _waiting: tuple[Callable[[Request], None], ...] = ()
+    _waiting: tuple[Callable[[Any], None], ...] = ()
     _replay: _Replay | None = None
 
     def __init__(self, length: int | None) -> None:
@@ -71,7 +71,7 @@ class IncomingBody:
 
     # What arrives
 
-    def take(self, request: Request, data: bytes) -> None:
+    def take(self, request: ReceivingRequest, data: bytes) -> None:
         """Hand the next piece on, or keep it."""
         receive = self._data
         if receive is not None:
@@ -81,7 +81,7 @@ class IncomingBody:
             self._content = request.content = _file_for(self.length)
         self._content.write(data)
 
-    def end(self, request: Request) -> None:
+    def end(self, request: ReceivingRequest) -> None:
         """That was all of it."""
         self.arrived = request.body_complete = True
         if self._content is not None:
@@ -89,7 +89,7 @@ class IncomingBody:
         if self._complete is not None or self._waiting:
             self._tell(request)
 
-    def _tell(self, request: Request) -> None:
+    def _tell(self, request: ReceivingRequest) -> None:
         # They may have been asked for when there was no form yet.
         request.__dict__.pop("args", None)
         complete, self._data, self._complete = self._complete, None, None
@@ -100,14 +100,14 @@ class IncomingBody:
             if not request.is_over:
                 attempt(request, lambda: callback(request))  # noqa: B023 - called at once
 
-    def limit_changed(self, request: Request) -> None:
+    def limit_changed(self, request: ReceivingRequest) -> None:
         """A body that is there may be too long, or short enough now."""
         if self.arrived:
             request.body_complete = request._received_bytes <= request.max_body_bytes
 
     # Who gets it
 
-    def keep(self, request: Request, callback: Callable[[Request], None]) -> None:
+    def keep(self, request: ReceivingRequest, callback: Callable[[Any], None]) -> None:
         """
         Call back when it has been kept as a whole.
 
@@ -122,7 +122,7 @@ class IncomingBody:
             self._waiting = (*self._waiting, callback)
             self._resume_channel(request)
 
-    def hand_on(self, request: Request, data: Callable[[bytes], None], complete: Callable[[], None]) -> None:
+    def hand_on(self, request: ReceivingRequest, data: Callable[[bytes], None], complete: Callable[[], None]) -> None:
         """
         Hand it on piece by piece.
 
@@ -138,7 +138,7 @@ class IncomingBody:
             self._data, self._complete = data, complete
             self._resume_channel(request)
 
-    def _check(self, request: Request) -> None:
+    def _check(self, request: ReceivingRequest) -> None:
         length = request._received_bytes if self.arrived else self.length
         if length is not None and length > request.max_body_bytes:
             request.close_after()
@@ -146,13 +146,13 @@ class IncomingBody:
 
     # How fast
 
-    def pause(self, request: Request) -> None:
+    def pause(self, request: ReceivingRequest) -> None:
         """Hand on nothing more for now."""
         self.paused = True
         if not self.arrived and hasattr(request.channel, "pause_body"):
             request.channel.pause_body()
 
-    def resume(self, request: Request) -> None:
+    def resume(self, request: ReceivingRequest) -> None:
         """Go on handing it on."""
         self.paused = False
         if self._replay is not None:
@@ -160,7 +160,7 @@ class IncomingBody:
         elif self._data is not None or self._waiting:
             self._resume_channel(request)
 
-    def _resume_channel(self, request: Request) -> None:
+    def _resume_channel(self, request: ReceivingRequest) -> None:
         if not self.paused and hasattr(request.channel, "resume_body"):
             request.channel.resume_body()
 
@@ -171,13 +171,13 @@ class _Replay:
     __slots__ = ("_body", "_complete", "_data", "_request", "_running")
 
     def __init__(self, body: IncomingBody, data: Callable[[bytes], None], complete: Callable[[], None]) -> None:
-        self._request: Request | None = None
+        self._request: ReceivingRequest | None = None
         self._body = body
         self._data = data
         self._complete = complete
         self._running = False
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: ReceivingRequest) -> None:
         """Give it from its beginning."""
         self._request = request
         request.content.seek(0)
@@ -191,7 +191,7 @@ class _Replay:
             attempt(request, lambda: self._give(request))
             self._running = False
 
-    def _give(self, request: Request) -> None:
+    def _give(self, request: ReceivingRequest) -> None:
         for _ in range(_TURN_PIECES):
             if self._body.paused or request.is_over:
                 return

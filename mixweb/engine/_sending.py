@@ -26,7 +26,11 @@ _BODILESS = frozenset([*range(100, 200), 204, 205, 304])
 
 
 class BodyFilter(Protocol):
-    """Changes a response body on its way out."""
+    """
+    Changes a response body on its way out.
+
+    One that gives back what it is fed, and nothing else, has a true attribute ``keeps_length``: ``Content-Length`` stays.
+    """
 
     def feed(self, data: bytes) -> bytes:
         """What to send for the next piece of the body; may be empty."""
@@ -206,6 +210,10 @@ class SendingRequest(server.Request):
         return self.has_lazy and "_filters" in self.__dict__
 
     @property
+    def _changes_length(self) -> bool:
+        return self._filtered and not all(getattr(body_filter, "keeps_length", False) for body_filter in self._filters)
+
+    @property
     def body_is_plain(self) -> bool:
         """Whether what is written from now on leaves as it is: through no filter, in no chunks, seen by nobody."""
         return not (self._filtered or self._chunked or self.witness is not None)
@@ -235,7 +243,7 @@ class SendingRequest(server.Request):
     def _begin_body(self) -> None:
         headers = self.responseHeaders
         self._prepare(headers)
-        if self._filtered or self.code == 204 or self.code < 200:
+        if self._changes_length or self.code == 204 or self.code < 200:
             headers.removeHeader(b"Content-Length")
         if self.code == 205:
             headers.put(b"Content-Length", b"0")

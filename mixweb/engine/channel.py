@@ -171,6 +171,12 @@ class Channel(Connection):
 
     def _begin_body(self, head: Head, request: Any) -> None:
         line, fields, _ = head
+        if self._is_all_there(fields.length) and hasattr(request, "bodyReceived"):
+            request.bodyReceived(self._parser.next_event())
+            self._parser.next_event()
+            self._handlingRequest = True
+            request.requestReceived(line.method, line.uri, line.version)
+            return
         self._head = head
         self._body_bytes = 0
         self._body_wanted = False
@@ -179,10 +185,10 @@ class Channel(Connection):
         request.gotLength(fields.length)
         if self._ended:
             return
-        if not self._is_all_there(fields.length) and hasattr(request, "headReceived"):
+        if hasattr(request, "headReceived"):
             self._body_paused = True
             request.headReceived()
-        elif self._continue_due:
+        else:
             self._send_continue()
 
     def _is_all_there(self, length: int | None) -> bool:

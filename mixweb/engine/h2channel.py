@@ -331,7 +331,6 @@ class Http2Connection(FrameConnection[Http2Stream]):
             "closing": times.linger,
             "sending": times.send,
             "head": times.head,
-            "receiving": times.body,
             "idle": self.timeOut,
         }
 
@@ -344,12 +343,13 @@ class Http2Connection(FrameConnection[Http2Stream]):
 
     def _check_streams(self, now: float) -> None:
         before, self._looks = self._looks, {}
+        allowed = {"sending": self.timeouts.send, "receiving": self.timeouts.body}
         for stream in self.requests:
             doing, amount = self._progress(stream)
             look = before.get(stream.id)
             if look is None or look.doing != doing or (doing == "sending" and look.amount != amount):
                 look = _Look(doing, now, amount)
-            elif now - look.since > (self._allowed.get(doing) or now) - CHECK_INTERVAL * 1.5:
+            elif doing in allowed and now - look.since > allowed[doing] - CHECK_INTERVAL * 1.5:
                 self._judge(stream, amount - look.amount)
                 look = _Look(doing, now, amount)
             self._looks[stream.id] = look

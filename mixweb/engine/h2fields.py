@@ -206,7 +206,7 @@ def _remember(memo: dict[K, V], most: int, key: K, value: V) -> None:
 def _split(decoded: list[Field]) -> tuple[dict[bytes, bytes], tuple[Field, ...]]:
     """The pseudo-fields, and the fields behind them; a pseudo-field there is no valid name of a field."""
     pseudo = dict(decoded[:4])
-    if pseudo.keys() == _ORDINARY:
+    if pseudo.keys() == _ORDINARY and pseudo[b":method"] != b"CONNECT":
         return pseudo, tuple(decoded[4:])
     count = next((at for at, (name, _) in enumerate(decoded) if name[:1] != b":"), len(decoded))
     pseudo = dict(decoded[:count])

@@ -7,7 +7,22 @@ from the static one and literals, so that what was encoded once is right on ever
 
 from __future__ import annotations
 
-from typing import Any
+from mixweb.engine._huffman import HpackError, decode_huffman, encode_huffman
+
+__all__ = [
+    "MAX_SECTION_BYTES",
+    "MAX_TABLE_BYTES",
+    "OVERHEAD",
+    "STATIC_TABLE",
+    "Decoder",
+    "Field",
+    "HpackError",
+    "SectionTooLarge",
+    "encode_field",
+    "encode_integer",
+    "encode_name",
+    "encode_string",
+]
 
 Field = tuple[bytes, bytes]
 
@@ -20,97 +35,31 @@ MAX_SECTION_BYTES = 64 * 1024
 #: What is added to the length of a field for its keeping (RFC 7541, 4.1).
 OVERHEAD = 32
 
-#: Steps of the Huffman automaton that are kept at most, about 1 MiB.
-MAX_STEPS = 16 * 1024
-
 #: Strings that a decoder remembers, and the octets that such a string may have in its Huffman code.
 _MEMO_STRINGS = 64
 _MEMO_STRING_BYTES = 256
 
-_STATIC = """\
-:authority
-:method GET
-:method POST
-:path /
-:path /index.html
-:scheme http
-:scheme https
-:status 200
-:status 204
-:status 206
-:status 304
-:status 400
-:status 404
-:status 500
-accept-charset
-accept-encoding gzip, deflate
-accept-language
-accept-ranges
-accept
-access-control-allow-origin
-age
-allow
-authorization
-cache-control
-content-disposition
-content-encoding
-content-language
-content-length
-content-location
-content-range
-content-type
-cookie
-date
-etag
-expect
-expires
-from
-host
-if-match
-if-modified-since
-if-none-match
-if-range
-if-unmodified-since
-last-modified
-link
-location
-max-forwards
-proxy-authenticate
-proxy-authorization
-range
-referer
-refresh
-retry-after
-server
-set-cookie
-strict-transport-security
-transfer-encoding
-user-agent
-vary
-via
-www-authenticate
-"""
+_NAMES = (
+    b"accept-charset accept-encoding accept-language accept-ranges accept access-control-allow-origin age allow"
+    b" authorization cache-control content-disposition content-encoding content-language content-length content-location"
+    b" content-range content-type cookie date etag expect expires from host if-match if-modified-since if-none-match"
+    b" if-range if-unmodified-since last-modified link location max-forwards proxy-authenticate proxy-authorization range"
+    b" referer refresh retry-after server set-cookie strict-transport-security transfer-encoding user-agent vary via"
+    b" www-authenticate"
+).split()
 
 #: RFC 7541, Appendix A; the first index is 1.
 STATIC_TABLE: list[Field] = [
-    (name, value) for name, _, value in (line.partition(b" ") for line in _STATIC.encode("ascii").splitlines())
+    (b":authority", b""),
+    *((b":method", method) for method in (b"GET", b"POST")),
+    *((b":path", path) for path in (b"/", b"/index.html")),
+    *((b":scheme", scheme) for scheme in (b"http", b"https")),
+    *((b":status", status) for status in (b"200", b"204", b"206", b"304", b"400", b"404", b"500")),
+    *((name, b"gzip, deflate" if name == b"accept-encoding" else b"") for name in _NAMES),
 ]
 _FIRST_DYNAMIC = len(STATIC_TABLE) + 1
 _INDEX_OF_FIELD = {field: index for index, field in enumerate(STATIC_TABLE, 1)}
 _INDEX_OF_NAME = {name: _INDEX_OF_FIELD[name, value] for name, value in reversed(STATIC_TABLE)}
-
-_END_OF_STRING = 256
-
-#: The bits of the code of each octet, and of the end of a string, in base 32 (RFC 7541, Appendix B).
-_CODE_LENGTHS = (
-    "dnsssssssoussussssssssusssssssss6aacd68baa8b8666555666666678f6cad67777777777777777777777878djde6"
-    "f56565666577666567655677777fbedskmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmn"
-    "qqkjmnmpqqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrqu"
-)
-
-
-class HpackError(Exception):
-    """A block that cannot be decoded. The decoder is of no use any more (RFC 9113, 4.3)."""
 
 
 class SectionTooLarge(Exception):
@@ -123,91 +72,6 @@ class SectionTooLarge(Exception):
     def __init__(self, fields: list[Field]) -> None:
         super().__init__("The header section is too large.")
         self.fields = fields
-
-
-def _assign_codes() -> dict[int, int]:
-    """
-    The symbols by their codes. The code is canonical: shorter codes come first, among equals those of smaller symbols.
-
-    :returns: by the bits of the code behind a first 1.
-    """
-    symbols: dict[int, int] = {}
-    code = length = 0
-    for bits, symbol in sorted((int(digit, 32), symbol) for symbol, digit in enumerate(_CODE_LENGTHS)):
-        code <<= bits - length
-        length = bits
-        symbols[1 << length | code] = symbol
-        code += 1
-    return symbols
-
-
-_SYMBOLS = _assign_codes()
-_CODES = {symbol: f"{code:b}"[1:] for code, symbol in _SYMBOLS.items()}
-
-#: What may be left at the end of a string: up to seven 1s behind the first.
-_PADDING = frozenset((1 << bits) - 1 for bits in range(1, 9))
-
-
-class HuffmanDecoder:
-    """
-    Decodes strings octet by octet, by an automaton whose steps are made when they are first needed.
-
-    A state is what is left of a code that has begun, by the bits behind a first 1: a list of its steps by the octet that
-    comes next, and that number behind them. A step is what to put out, and the next state.
-
-    :ivar steps: how many there are; beyond :data:`MAX_STEPS` it begins anew.
-    """
-
-    def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self.steps = 0
-        self._states: dict[int, list[Any]] = {}
-        self._start = self._state(1)
-
-    def decode(self, data: bytes) -> bytes:
-        """
-        The string of a Huffman code.
-
-        :raises HpackError: when it has the code of the end of a string, or does not end as it must.
-        """
-        state = self._start
-        pieces = []
-        for octet in data:
-            step = state[octet]
-            if step is None:
-                step = self._make_step(state, octet)
-            piece, state = step
-            pieces.append(piece)
-        if state[256] not in _PADDING:
-            raise HpackError("A Huffman code does not end as it must.")
-        return b"".join(pieces)
-
-    def _state(self, bits: int) -> list[Any]:
-        state = self._states.get(bits)
-        if state is None:
-            state = self._states[bits] = [None] * 256 + [bits]
-        return state
-
-    def _make_step(self, state: list[Any], octet: int) -> tuple[bytes, list[Any]]:
-        piece, bits = b"", state[256]
-        for shift in range(7, -1, -1):
-            bits = bits << 1 | octet >> shift & 1
-            symbol = _SYMBOLS.get(bits)
-            if symbol == _END_OF_STRING:
-                raise HpackError("A Huffman code has the end of the string in it.")
-            if symbol is not None:
-                piece += symbol.to_bytes(1, "big")
-                bits = 1
-        if self.steps == MAX_STEPS:
-            self._begin()
-        self.steps += 1
-        state[octet] = step = piece, self._state(bits)
-        return step
-
-
-_huffman = HuffmanDecoder()
 
 
 class Decoder:
@@ -261,6 +125,8 @@ class Decoder:
                         field = table[index]
                     else:
                         field = table[octet & 0x7F]
+                elif octet == 0x80:
+                    raise HpackError("There is no index 0.")
                 elif octet >= 0x40:
                     field, at = self._read_literal(block, at, octet & 0x3F, 0x3F)
                     self._insert(field)
@@ -311,7 +177,7 @@ class Decoder:
         return data, end
 
     def _decode_string(self, data: bytes) -> bytes:
-        decoded = _huffman.decode(data)
+        decoded = decode_huffman(data)
         if len(data) <= _MEMO_STRING_BYTES:
             if len(self._strings) == _MEMO_STRINGS:
                 self._strings = {}
@@ -371,11 +237,10 @@ def encode_integer(value: int, most: int, flags: int = 0) -> bytes:
 
 def encode_string(value: bytes) -> bytes:
     """A string literal, in its Huffman code where that is shorter (RFC 7541, 5.2)."""
-    bits = "".join([_CODES[octet] for octet in value])
-    length = (len(bits) + 7) // 8
-    if length >= len(value):
-        return encode_integer(len(value), 0x7F) + value
-    return encode_integer(length, 0x7F, 0x80) + int(bits.ljust(length * 8, "1"), 2).to_bytes(length, "big")
+    short = encode_huffman(value)
+    if len(short) < len(value):
+        return encode_integer(len(short), 0x7F, 0x80) + short
+    return encode_integer(len(value), 0x7F) + value
 
 
 def encode_name(name: bytes, secret: bool = False) -> bytes:

@@ -5,8 +5,7 @@ The request: Twisted's interface, with everything made when first asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from io import BytesIO
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
@@ -15,11 +14,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import EncodingResourceWrapper, IResource
 from twisted.web.server import NOT_DONE_YET
 
-from mixweb.engine._answering import AnsweringRequest
 from mixweb.engine._forms import MAX_FORM_BYTES, cookies, form_arguments, query_arguments
-from mixweb.engine._incoming import IncomingBody, too_long
 from mixweb.engine._lazy import Lazy
 from mixweb.engine._passed import state_of
+from mixweb.engine._receiving import ReceivingRequest
 from mixweb.engine._rendered import EncoderFilter, answer, answer_unsupported
 from mixweb.engine._sending import BodyFilter
 from mixweb.engine.authority import Authority, parse_authority
@@ -34,7 +32,7 @@ __all__ = ["MAX_FORM_BYTES", "BodyFilter", "Request"]
 _SPECIAL = (*TWISTED_PAGES, EncodingResourceWrapper)
 
 
-class Request(AnsweringRequest):
+class Request(ReceivingRequest):
     """
     A request of a :class:`mixweb.Site`.
 
@@ -44,8 +42,6 @@ class Request(AnsweringRequest):
     :ivar canonical_path: the path as all rules and mounts see it.
     :ivar head: what the channel read, when it has checked the host already; ``None`` elsewhere.
     :ivar log: for what is said on behalf of it: lines are tagged with client and session.
-    :ivar body_complete: whether all of the body is in ``content``. It is not when a wrapper is asked that stands in front
-        of the resource, nor when an :class:`mixweb.engine.body.IBodyReceiver` is.
     :ivar background: whether it is of no interest to somebody who watches the terminal.
     """
 
@@ -57,16 +53,10 @@ class Request(AnsweringRequest):
     prepath: list[bytes]
     postpath: list[bytes]
 
-    body_complete = True
     background = False
-
-    _body: IncomingBody | None = None
-    _body_limit: int | None = None
-    _received_bytes = 0
 
     args = Lazy[dict[bytes, list[bytes]]](lambda self: self._parse_args())
     client = Lazy[Any](lambda self: (self.channel or self._left_channel).getPeer())
-    content = Lazy[BinaryIO](lambda self: BytesIO())
     log = Lazy[RequestLog](lambda self: RequestLog(self))
     host = Lazy[Any](lambda self: (self.channel or self._left_channel).getHost())
     sitepath = Lazy[list[bytes]](lambda self: [])
@@ -76,42 +66,30 @@ class Request(AnsweringRequest):
     requestHeaders = Lazy[Headers](lambda self: Headers())
     _adapterCache = Lazy[dict[object, object]](lambda self: {})
 
+    if TYPE_CHECKING:  # Twisted declares no types for these
+
+        def setHeader(self, name: str | bytes, value: str | bytes) -> None: ...
+        def isSecure(self) -> bool: ...
+        def addCookie(
+            self,
+            k: str | bytes,
+            v: str | bytes,
+            expires: str | bytes | None = None,
+            domain: str | bytes | None = None,
+            path: str | bytes | None = None,
+            max_age: str | bytes | None = None,
+            comment: str | bytes | None = None,
+            secure: bool | None = None,
+            httpOnly: bool = False,
+            sameSite: str | bytes | None = None,
+        ) -> None: ...
+
     # What the channel tells
-
-    def gotLength(self, length: int | None) -> None:
-        """
-        The header section is complete.
-
-        :param length: of the body in bytes; ``None`` when it is not known.
-        """
-        if length == 0:
-            return
-        self.body_complete = False
-        self._body = IncomingBody(length)
-        if not hasattr(self.channel, "resume_body") and length and length > self.max_body_bytes:
-            self.refuse(413, too_long(self.max_body_bytes, length))
 
     def headReceived(self) -> None:
         """The request is to be processed now, and takes its body while it arrives; the line and the length are known."""
         self._settled = True
         self.process()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body; the request is refused once the pieces pass the limit."""
-        if self.finished or self._disconnected:
-            return
-        body = self._body
-        if body is None:
-            # Over HTTP/2 of Twisted's a body may follow a head that has not announced it.
-            body = self._body = IncomingBody(None)
-            self.body_complete = False
-        self._received_bytes += len(data)
-        if self.witness is not None:
-            self.witness.received(data)
-        if self._received_bytes > self.max_body_bytes:
-            self.refuse(413, too_long(self.max_body_bytes))
-        else:
-            body.take(self, data)
 
     def parseCookies(self) -> None:
         """Nothing: cookies are read when asked for."""
@@ -209,65 +187,9 @@ class Request(AnsweringRequest):
 
     def _parse_args(self) -> dict[bytes, list[bytes]]:
         found = query_arguments(self.target)
-        if self.method == b"POST" and 0 < self._received_bytes <= MAX_FORM_BYTES:
+        if self.method == b"POST" and self.body_complete and 0 < self._received_bytes <= MAX_FORM_BYTES:
             found.update(form_arguments(self.getHeader(b"Content-Type") or b"", self.content))
         return found
-
-    # The body
-
-    @property
-    def max_body_bytes(self) -> int:
-        """The longest body that is accepted: that of the site, unless something else was set."""
-        return self.channel.site.max_body_bytes if self._body_limit is None else self._body_limit
-
-    @max_body_bytes.setter
-    def max_body_bytes(self, limit: int) -> None:
-        self._body_limit = limit
-        if self._body is not None:
-            self._body.limit_changed(self)
-
-    def when_body(self, callback: Callable[[Request], None]) -> None:
-        """
-        Have ``callback`` called with this request when all of the body is in ``content``: at once, when it is.
-
-        :raises HTTPError: 413 when the body is too long.
-        :raises RuntimeError: somebody receives it.
-        """
-        if self.is_over:
-            return
-        if self._body is None:
-            callback(self)
-        else:
-            self._body.keep(self, callback)
-
-    def receive_body(self, data: Callable[[bytes], None], complete: Callable[[], None]) -> None:
-        """
-        Take the body while it arrives, in the place of ``content``.
-
-        Neither is called any more when the request is answered before the end, also because the body is too long or too
-        slow, or the client has left: ``notifyFinish`` tells. They may be called before this method returns.
-
-        :param data: called with each piece.
-        :param complete: called at the end; at once when there is no body.
-        :raises HTTPError: 413 when the body is too long.
-        :raises RuntimeError: somebody receives it already.
-        """
-        if self.is_over:
-            return
-        if self._body is None:
-            complete()
-        else:
-            self._body.hand_on(self, data, complete)
-
-    def pause_body(self) -> None:
-        """Have ``data`` not called for now; the client is slowed down."""
-        if self._body is not None and not self.is_over:
-            self._body.pause(self)
-
-    def resume_body(self) -> None:
-        """Go on after :meth:`pause_body`."""
-        if self._body is not None and not self.is_over:
-            self._body.resume(self)
 
     # The answer
 
@@ -328,8 +250,14 @@ class Request(AnsweringRequest):
 
     # Twisted's sessions and shared servers
 
+    #: Tells the session in the place of Twisted's own.
+    find_session: Callable[[Request], Any] | None = None
+
     def getSession(self, sessionInterface: Any = None, forceNotSecure: bool = False) -> Any:
         """Twisted's session, its cookie out of reach of scripts and other sites."""
+        if self.find_session is not None:
+            found = self.find_session(self)
+            return found.getComponent(sessionInterface) if sessionInterface else found
         before = len(self.cookies)
         session = super().getSession(sessionInterface, forceNotSecure)
         for index in range(before, len(self.cookies)):

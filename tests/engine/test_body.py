@@ -191,6 +191,26 @@ def test_wrapper_that_needs_the_body(kind, size):
     assert client.bodies == [b"a=1&b=2" if kind is Keep else b"7"]
 
 
+def test_arguments_of_half_a_form():
+    """The arguments of a form are there when all of it is; to ask for them before does no harm to it."""
+
+    class Show(Keep):
+        def render_POST(self, request):
+            return repr(sorted(request.args)).encode() + request.content.read()
+
+    class Peek(Wrapper):
+        def handle(self, request):
+            seen.append(request)
+            self.forward(request)
+
+    seen = []
+    client = Client(Peek(Show()))
+    client.send(post(b"/?q=1", 7, b"Content-Type: application/x-www-form-urlencoded\r\n") + b"a=1")
+    assert seen[0].args == {b"q": [b"1"]}
+    client.send(b"&b=2")
+    assert client.bodies == [b"[b'a', b'b', b'q']a=1&b=2"]
+
+
 def test_wrapper_without_a_body():
     """A wrapper that waits for the body of a request without one goes on at once."""
     client = Client(WhenBody(Keep()))

@@ -72,15 +72,19 @@ class Page(Resource):
 class Transport(MemoryTransport):
     """A transport that says when it is full, as a socket does whose client does not read."""
 
+    full = False
+
     def write(self, data):
         super().write(data)
         if self.io.tell() > FULL and self.producer is not None:
+            self.full = True
             self.producer.pauseProducing()
 
     def empty(self):
         """Have the client read everything."""
         self.clear()
-        if self.producer is not None:
+        full, self.full = self.full, False
+        if full and self.producer is not None:
             self.producer.resumeProducing()
 
 
@@ -104,17 +108,15 @@ class Server:
             self.clock.advance(1)
 
 
-class Connection:
-    """A client. Its frames arrive while the server reads."""
+class Link:
+    """A connection to a server. What the client sends arrives while the server reads."""
 
-    def __init__(self, server, settings):
+    def __init__(self, server):
         self.server = server
         self.transport = Transport(True, IPv4Address("TCP", "127.0.0.1", 443), IPv4Address("TCP", "127.0.0.1", 5))
         self.transport.negotiatedProtocol = b"h2"
         self.protocol = server.site.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
-        self.found = []
-        self.send(PREFACE + frame(SETTINGS, 0, 0, b"".join(setting(*each) for each in settings)))
 
     @property
     def closed(self):
@@ -129,6 +131,15 @@ class Connection:
             taken += READ
             self.server.clock.advance(0)
         return min(taken, len(data))
+
+
+class Connection(Link):
+    """A client that sends what it is told to."""
+
+    def __init__(self, server, settings):
+        super().__init__(server)
+        self.found = []
+        self.send(PREFACE + frame(SETTINGS, 0, 0, b"".join(setting(*each) for each in settings)))
 
     def read(self):
         """Read all frames that there are."""

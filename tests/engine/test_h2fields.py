@@ -7,6 +7,7 @@ Requests of HTTP/2 and the fields of their answers: validation, what is remember
 from __future__ import annotations
 
 import os
+from itertools import permutations
 
 import hpack as other
 import pytest
@@ -198,8 +199,10 @@ def test_length(value, length):
 def test_extended_connect():
     """An extended CONNECT names its protocol when it is allowed, and needs everything that other requests have."""
     reader = RequestReader(extended_connect=True)
-    head = reader.read(block(CONNECT))
-    assert (head.method, head.protocol, head.target, head.authority) == (b"CONNECT", b"websocket", b"/chat?x", b"a")
+    for lines in permutations(CONNECT):
+        head = reader.read(block([*lines, "x y"]))
+        assert (head.method, head.protocol, head.target, head.authority) == (b"CONNECT", b"websocket", b"/chat?x", b"a")
+        assert list(head.fields.pairs) == fields(["host a", "x y"])
     for line in CONNECT:
         with pytest.raises(MalformedRequest):
             reader.read(block([other for other in CONNECT if other != line]))
@@ -325,7 +328,9 @@ LINES = [
     *("cookie a=b", "cookie c=d", "content-length 5", "content-length x", "te trailers", "expect 100-continue"),
     *("user-agent x", "accept */*", "x " + "y" * 200, "x " + "y" * 300, "X y", "upgrade x"),
 ]
-heads = st.sampled_from([GET, GET, [*without(":authority"), ":authority b"], GET[::-1], GET[:3], []]).map(block)
+heads = st.sampled_from([GET, GET, [*without(":authority"), ":authority b"], GET[::-1], GET[:3], CONNECT, []]).map(
+    block
+)
 pieces = st.one_of(
     st.sampled_from(LINES).map(lambda line: block([line])),
     st.sampled_from(LINES).map(lambda line: growing(line)),
@@ -371,8 +376,8 @@ class Fresh(RequestReader):
 )
 def test_memos_against_fresh_reading(blocks, taken):
     """What is remembered is what is read anew, for any requests in any order, whatever happens to the table."""
-    limits = Limits(field_section=700, fields=6)
-    reader, fresh = RequestReader(limits), Fresh(limits)
+    limits = Limits(field_section=800, fields=6)
+    reader, fresh = RequestReader(limits, True), Fresh(limits, True)
     for step, number, other_block in [*[("skip", 0, growing(line)) for line in LINES[-12:]], *taken]:
         if step == "forget":
             reader.forget()
