@@ -162,7 +162,8 @@ class AnsweringRequest(SendingRequest):
 
     def _end(self) -> None:
         self.finished = 1
-        self._log_once()
+        if not self._logged:
+            self._log_once()
         self._cleanup()
 
     def _log_once(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.web.http_headers import Headers
 
+from mixweb.engine._headers import ResponseFields
 from mixweb.engine.hpack import encode_field, encode_integer, encode_name, encode_string
 
 #: Fields of a connection of HTTP/1; HTTP/2 has none of them (RFC 9113, 8.2.2).
@@ -91,4 +92,9 @@ def response_block(status: int, headers: Headers) -> bytes:
     for name, values in headers._rawHeaders.items():
         for value in values:
             pieces.append(_names[name][value])
+    if type(headers) is ResponseFields and headers.defaults is not None:
+        defaults = headers.defaults
+        if not defaults.block:
+            defaults.block = b"".join([_names[name][value] for name, value in defaults.items()])
+        pieces.append(defaults.block)
     return b"".join(pieces)

@@ -5,12 +5,13 @@ Header fields between bytes and Twisted's ``Headers``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, AnyStr, TypeVar, overload
 
 from twisted.web.http_headers import Headers
 
+from mixweb.engine.fields import DefaultFields
 from mixweb.engine.http1 import Fields
 
 T = TypeVar("T")
@@ -87,25 +88,56 @@ class ResponseFields(Headers):
     :param date: the value of ``Date``.
     """
 
-    __slots__ = ()
+    __slots__ = ("_defaults",)
 
     def __init__(self, date: bytes) -> None:
         self._rawHeaders = {b"Server": [b"mixweb"], b"Date": [date]}
+        # What was filled in last and is not yet among the others: most answers are sent so.
+        self._defaults: DefaultFields | None = None
+
+    def settle(self) -> None:
+        """Have what was filled in stand among the others, where it can be changed."""
+        if self._defaults is not None:
+            defaults, self._defaults = self._defaults, None
+            self._rawHeaders.update({name: [value] for name, value in defaults.items()})
+
+    @property
+    def defaults(self) -> DefaultFields | None:
+        """What was filled in and is not among the others."""
+        return self._defaults
 
     def put(self, name: bytes, value: bytes) -> None:
         """Set a field that this server made: its name as ``Headers`` spells it, a value that needs no check."""
         self._rawHeaders[name] = [value]
 
-    def fill(self, fields: Mapping[bytes, bytes]) -> None:
-        """Set those fields that there are not; names and values as for :meth:`put`."""
+    def fill(self, fields: DefaultFields) -> None:
+        """Set those fields that there are not."""
+        self.settle()
         own = self._rawHeaders
-        for name, value in fields.items():
-            if name not in own:
-                own[name] = [value]
+        if own.keys().isdisjoint(fields):
+            self._defaults = fields
+        else:
+            own.update({name: [value] for name, value in fields.items() if name not in own})
 
     def has(self, name: bytes) -> bool:
         """Whether there is a field, named as ``Headers`` spells it."""
-        return name in self._rawHeaders
+        return name in self._rawHeaders or (self._defaults is not None and name in self._defaults)
+
+    def hasHeader(self, name: AnyStr) -> bool:
+        self.settle()
+        return super().hasHeader(name)
+
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        self.settle()
+        return super().getRawHeaders(name, default)
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        self.settle()
+        return super().getAllRawHeaders()
+
+    def copy(self) -> Headers:
+        self.settle()
+        return super().copy()
 
 
 def _key(name: str | bytes) -> bytes:
@@ -122,15 +154,13 @@ def _status_line(code: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b" % (code, tidy_reason(reason))
 
 
-@lru_cache(maxsize=256)
-def _head_format(parts: int) -> bytes:
-    return b"%b\r\n" + b"%b: %b\r\n" * (parts // 2) + b"\r\n"
-
-
 def format_head(code: int, reason: bytes, headers: Headers) -> bytes:
     """The head of an answer as it is sent. The version is always the one this server has (RFC 9110, 6.2)."""
     parts = [_status_line(code, reason)]
     for name, values in headers._rawHeaders.items():
         for value in values:
-            parts += (name, value)
-    return _head_format(len(parts)) % tuple(parts)
+            parts += (b"\r\n", name, b": ", value)
+    if type(headers) is ResponseFields and headers.defaults is not None:
+        parts.append(headers.defaults.lines)
+    parts.append(b"\r\n\r\n")
+    return b"".join(parts)

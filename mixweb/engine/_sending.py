@@ -5,7 +5,6 @@ A request as far as its answer is sent: hooks, filters, and the head and body in
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 from warnings import warn
@@ -49,9 +48,23 @@ class Witness(Protocol):
         """A piece of the answer's body leaves, as it is without framing."""
 
 
-@lru_cache(maxsize=4)
-def _date(second: int) -> bytes:
-    return bytes(datetimeToString(second))
+class _Clock:
+    """The value of ``Date``, made anew once a second."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.value = b""
+
+    def __call__(self, now: float) -> bytes:
+        """:param now: ``time.monotonic()``."""
+        if now >= self.until:
+            wall = time()
+            self.value = datetimeToString(int(wall))
+            self.until = now + 1 - wall % 1
+        return self.value
+
+
+_date = _Clock()
 
 
 class SendingRequest(server.Request):
@@ -84,8 +97,8 @@ class SendingRequest(server.Request):
     def __init__(self, channel: Any, queued: bool = False) -> None:
         self.channel = channel
         self.transport = channel.transport
-        self.received = monotonic()
-        self.responseHeaders = ResponseFields(_date(int(time())))
+        self.received = now = monotonic()
+        self.responseHeaders = ResponseFields(_date(now))
 
     # What changes on the way out
 
@@ -232,6 +245,7 @@ class SendingRequest(server.Request):
             headers.put(b"Content-Type", self.defaultContentType)
         if self._hooks is not None:
             for hook in reversed(self._hooks):
+                headers.settle()
                 hook(self)
         if b"Transfer-Encoding" in headers._rawHeaders:
             # The framing is the connection's (RFC 9112, 6.1), whatever a resource says.

@@ -99,6 +99,8 @@ class Channel(Connection):
         self.dataReceived = connection.dataReceived  # type: ignore[method-assign]
         self.connectionLost = connection.connectionLost  # type: ignore[method-assign]
         self.readConnectionLost = connection.readConnectionLost  # type: ignore[method-assign]
+        if self._draining:
+            connection.drain()
 
     def dataReceived(self, data: bytes) -> None:
         """Read what the client sent."""
@@ -156,7 +158,7 @@ class Channel(Connection):
         if not self.persistent:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         if line.authority is not None:
-            if line.method == b"CONNECT":
+            if line.method == b"CONNECT" and not self.site.takes_connect:
                 _introduce(request, line)
                 raise Refusal(501, "This server opens no tunnels.")
             headers.setRawHeaders(b"Host", [line.authority])
@@ -241,7 +243,7 @@ class Channel(Connection):
 
     def requestDone(self, request: Any) -> None:
         """The answer to the request is complete."""
-        if request != self.requests[0]:
+        if request is not self.requests[0] and request != self.requests[0]:
             raise TypeError(f"{request!r} is not the request that is being answered")
         del self.requests[0]
         complete = self._handlingRequest or (self.persistent and self._rest_is_short)

@@ -5,7 +5,7 @@ Field values: the small grammars of RFC 9110 that several parts need.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
@@ -66,3 +66,18 @@ def preferred_type(accept: Sequence[bytes] | None, offers: Sequence[bytes]) -> b
         return next((liked[name] for name in (offer, kind, b"*/*") if name in liked), 0.0)
 
     return max(offers, key=weight)
+
+
+class DefaultFields(dict[bytes, bytes]):
+    """
+    Fields for answers that have none of their name: names as ``Headers`` spells them, values that need no check.
+
+    :ivar lines: all of them as HTTP/1.1 sends them.
+    :ivar block: all of them as HTTP/2 sends them; made when first needed.
+    """
+
+    block = b""
+
+    def __init__(self, fields: Mapping[bytes, bytes]) -> None:
+        super().__init__(fields)
+        self.lines = b"".join([b"\r\n" + name + b": " + value for name, value in fields.items()])

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http_headers import Headers
-from twisted.web.resource import EncodingResourceWrapper, IResource
+from twisted.web.resource import EncodingResourceWrapper, IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mixweb.engine._forms import MAX_FORM_BYTES, cookies, form_arguments, query_arguments
@@ -30,6 +30,12 @@ __all__ = ["MAX_FORM_BYTES", "BodyFilter", "Request"]
 
 #: Resources of Twisted's that this request answers, or helps to answer, itself.
 _SPECIAL = (*TWISTED_PAGES, EncodingResourceWrapper)
+
+#: What most resources are rendered with; all it does is to find the method below.
+_STOCK_RENDER = Resource.render
+_RENDER_NAMES = {
+    method: f"render_{method.decode()}" for method in (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH")
+}
 
 
 class Request(ReceivingRequest):
@@ -207,8 +213,11 @@ class Request(ReceivingRequest):
                 self.error(*error_of(resource))
                 return
             self._encode(resource)
+        render = resource.render
+        if getattr(render, "__func__", None) is _STOCK_RENDER:
+            render = getattr(resource, _RENDER_NAMES.get(self.method, "render"), render)
         try:
-            body = resource.render(self)
+            body = render(self)
         except UnsupportedMethod as unsupported:
             answer_unsupported(self, resource, set(unsupported.allowedMethods))
             return

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from twisted.web.resource import IResource
 
+from mixweb.engine.fields import DefaultFields
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
 from mixweb.wrapper import Wrapper
@@ -125,10 +126,10 @@ class SecureHeadersWrapper(Wrapper):
 
     def __init__(self, settings: SecureHeaders, inner: IResource) -> None:
         super().__init__(inner)
-        self.plain = {name.encode(): value.encode() for name, value in fields(settings).items()}
+        self.plain = DefaultFields({name.encode(): value.encode() for name, value in fields(settings).items()})
         self.secure = self.plain
         if settings.hsts:
-            self.secure = {**self.plain, b"Strict-Transport-Security": hsts_value(settings).encode()}
+            self.secure = DefaultFields({**self.plain, b"Strict-Transport-Security": hsts_value(settings).encode()})
         self.ancestors = (
             ("frame-ancestors " + " ".join(settings.frame_ancestors)).encode() if settings.frame_ancestors else b""
         )

@@ -114,7 +114,7 @@ def test_wrong(headers, body, detail, loose, compat):
     assert answer.status == (loose if compat else 400)
     assert following.body == b"next"
     if answer.status == 400:
-        assert detail in answer.text
+        assert detail in answer.text.replace('\\"', '"')
     else:
         assert answer.body in (b"", b"x")
 
