@@ -30,6 +30,7 @@ class ChannelSite(Protocol):
     :ivar max_http2_streams: requests at a time on a connection of HTTP/2.
     :ivar http2: who speaks it: ``own`` or ``twisted``.
     :ivar h2c: whether it is spoken in clear text, too, with clients that know it.
+    :ivar takes_connect: whether CONNECT is for a resource.
     """
 
     channels: Any
@@ -39,6 +40,7 @@ class ChannelSite(Protocol):
     max_body_bytes: int
     max_pipelined_bytes: int
     max_http2_streams: int
+    takes_connect: bool
 
 
 @implementer(IHalfCloseableProtocol)
@@ -123,7 +125,7 @@ class Connection(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has left."""
         self._ended = True
-        self.site.channels.discard(self)
+        self.site.channels.leave(self)
         self._parser.take_rest()
         for request in self.requests:
             request.connectionLost(reason)

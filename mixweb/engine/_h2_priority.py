@@ -49,15 +49,16 @@ class Turns:
     """
     Streams that have something to send, each with a ``priority``: the most urgent first, and those of one urgency in turn,
     but an answer that is not incremental as a whole.
+
+    :ivar waiting: those of each urgency; empty when there are none.
     """
 
+    __slots__ = ("_count", "_in_order", "waiting")
+
     def __init__(self) -> None:
-        self._waiting: dict[int, deque[Any]] = {}
+        self.waiting: dict[int, deque[Any]] = {}
         self._count = 0
         self._in_order = True
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def add(self, stream: Any) -> None:
         """Have a stream wait for its turn behind its equals."""
@@ -73,12 +74,12 @@ class Turns:
     def remove(self, stream: Any) -> None:
         """Have a stream wait no more; its priority must be what it was."""
         urgency = stream.priority.urgency
-        self._waiting[urgency].remove(stream)
+        self.waiting[urgency].remove(stream)
         self._tidy(urgency)
 
     def take(self) -> Any:
         """The stream whose turn it is; it waits no more."""
-        waiting = self._waiting
+        waiting = self.waiting
         self._count += 1
         self._in_order = self._count % _FAIR_TURN != 0
         urgency = min(waiting)
@@ -96,8 +97,8 @@ class Turns:
         return stream
 
     def _line(self, stream: Any) -> deque[Any]:
-        return self._waiting.setdefault(stream.priority.urgency, deque())
+        return self.waiting.setdefault(stream.priority.urgency, deque())
 
     def _tidy(self, urgency: int) -> None:
-        if not self._waiting[urgency]:
-            del self._waiting[urgency]
+        if not self.waiting[urgency]:
+            del self.waiting[urgency]

@@ -5,20 +5,18 @@ One stream of HTTP/2: the channel of a request.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from mixweb.engine._h2_priority import UNSAID, Priority
+from mixweb.engine._h2_frame import Code
+from mixweb.engine._h2_sending import SendingStream
 from mixweb.engine._h2_tunnel import Tunnel
 from mixweb.engine._headers import RequestFields
 from mixweb.engine.h2fields import DecodedFields, RequestHead, RequestRefusal, response_block
-from mixweb.engine.h2frames import MAX_FRAME, Code, FrameStream
 
 if TYPE_CHECKING:
     from mixweb.engine.h2channel import Http2Connection
@@ -26,57 +24,32 @@ if TYPE_CHECKING:
 #: Requests wait to be processed while more than this waits to be sent on their connection, in octets.
 HELD_BYTES = 1024 * 1024
 
-#: What a frame takes of a body that needs several: with its header it fills a TLS record, in octets.
-FRAME_BYTES = MAX_FRAME - 9
-
-#: A producer has to wait while more than this waits to be sent, and until it is half of it, in octets.
-PENDING_BYTES = 64 * 1024
-
 _CONTINUE = response_block(100, Headers())
 
 #: Of a request that is not processed.
 _NO_FIELDS = DecodedFields((), b"", None, b"")
 
 
-class Http2Stream(FrameStream):
+class Http2Stream(SendingStream):
     """
     Towards requests it is Twisted's channel, with what :class:`mixweb.engine.channel.Channel` adds to it.
 
     :ivar request: whose answer is not complete.
-    :ivar pending_bytes: octets of the answer that wait to be sent.
-    :ivar sent_bytes: octets of the answer that were sent.
-    :ivar received_bytes: octets of the body that the request has taken.
-    :ivar waits: whether it waits for its turn to send.
+    :ivar received_bytes: octets of its body that were handed on.
     """
 
-    # What most streams never need is not set on them.
     transport = None
     persistent = True
     request: Any = None
-    pending_bytes = 0
-    sent_bytes = 0
     received_bytes = 0
-    waits = False
 
-    _log = Logger()
-    _head: RequestHead | None = None
-    _priority: Priority | None = None
     _tunnel: Tunnel | None = None
-
     _all_sent = False
-    _finished = False
-    _pending: list[Any] | None = None
-    _producer: Any = None
-    _pulls = False
-    _producer_paused = False
-
     _continue_due = False
     _body_paused = False
     _delivering = False
     _body: deque[bytes] | None = None
     _body_complete = False
-
-    connection: Http2Connection
 
     def __init__(self, connection: Http2Connection, stream_id: int) -> None:
         self.connection = connection
@@ -93,11 +66,13 @@ class Http2Stream(FrameStream):
             self._body_paused = True
             connection.deferred.append((self, head))
             return
-        self._head = head
+        self.head = head
         self.request = request = connection.requestFactory(self)
         request.head = head
-        request.requestHeaders = RequestFields(head.fields)
-        request.parseCookies()
+        if not hasattr(request, "headReceived"):
+            # One of Twisted's, which does not ask for what it needs.
+            request.requestHeaders = RequestFields(head.fields)
+            request.parseCookies()
         if (self.ended and self._body is None) or head.protocol is not None:
             self._body_paused = head.protocol is not None
             request.gotLength(0)
@@ -161,7 +136,7 @@ class Http2Stream(FrameStream):
         self.received_bytes += len(data)
         tunnel = self._tunnel
         if tunnel is not None:
-            self._attempt(lambda: tunnel.protocol.dataReceived(data))
+            self.attempt(lambda: tunnel.protocol.dataReceived(data))
         elif self.request is not None:
             self.request.handleContentChunk(data)
         else:
@@ -181,8 +156,8 @@ class Http2Stream(FrameStream):
             self._body_complete = False
             if self._tunnel is not None:
                 self._tunnel.loseConnection()
-            elif self.request is not None and self._head is not None:
-                self.request.requestReceived(self._head.method, self._head.target, b"HTTP/2")
+            elif self.request is not None and self.head is not None:
+                self.request.requestReceived(self.head.method, self.head.target, b"HTTP/2")
 
     def pause_body(self) -> None:
         """Give the request no more of its body until :meth:`resume_body`."""
@@ -234,24 +209,6 @@ class Http2Stream(FrameStream):
         if not connection.working:
             connection.wake()
 
-    def write(self, data: bytes) -> None:
-        """Send a piece of a body."""
-        size = len(data)
-        if self.closed or not size:
-            return
-        if self._pending is None:
-            self._pending = []
-        self._pending.append(data if size <= FRAME_BYTES else memoryview(data))
-        self.pending_bytes += size
-        self.connection.held_bytes += size
-        self._want_turn()
-        if self._producer is not None and not self._pulls and self.pending_bytes > PENDING_BYTES:
-            self._pause_producer()
-
-    def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send several pieces of a body."""
-        self.write(b"".join(pieces))
-
     def requestDone(self, request: Any) -> None:
         """The answer to the request is complete."""
         self.request = None
@@ -260,116 +217,11 @@ class Http2Stream(FrameStream):
             self.closed = True
             del self.connection.streams[self.id]
         elif self._all_sent:
-            self._close()
+            self.close()
         else:
             self._drop_body()
             self._body_paused = False
             self.finish()
-
-    def finish(self) -> None:
-        """Nothing follows what was written."""
-        if self.closed:
-            return
-        if self.pending_bytes:
-            self._finished = True
-        else:
-            self.connection.send_data(self, [], 0, True)
-            self._close()
-        self.connection.wake()
-
-    def _want_turn(self) -> None:
-        if not self.waits and self.send_window > 0:
-            self.waits = True
-            self.connection.turns.add(self)
-            self.connection.wake()
-
-    def window_opened(self) -> None:
-        """Send on, if there is something."""
-        if self.pending_bytes or self._pulls:
-            self._want_turn()
-
-    def send_frame(self) -> bool:
-        """
-        Take a turn: send a frame, when a pull producer has made something to send.
-
-        :returns: whether to wait for another turn.
-        """
-        pulled = self._pulls and not self.pending_bytes
-        if pulled:
-            self._attempt(self._producer.resumeProducing)
-        connection = self.connection
-        size = min(self.pending_bytes, FRAME_BYTES, self.send_window, connection.send_window)
-        if size > 0 and not self.closed:
-            pieces = self._take_pending(size)
-            end = self._finished and not self.pending_bytes
-            connection.send_data(self, pieces, size, end)
-            if end:
-                self._close()
-        if self._producer_paused and self.pending_bytes <= PENDING_BYTES // 2:
-            self._producer_paused = False
-            self._attempt(self._producer.resumeProducing)
-        if self.closed or self.send_window <= 0:
-            return False
-        return self.pending_bytes > 0 or (self._pulls and size > 0)
-
-    def _take_pending(self, size: int) -> list[Any]:
-        pending = self._pending
-        assert pending is not None
-        self.pending_bytes -= size
-        self.connection.held_bytes -= size
-        self.sent_bytes += size
-        count = 0
-        for piece in pending:
-            if len(piece) > size:
-                break
-            size -= len(piece)
-            count += 1
-        pieces = pending[:count]
-        del pending[:count]
-        if size:
-            pieces.append(pending[0][:size])
-            pending[0] = pending[0][size:]
-        return pieces
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Have a producer write no faster than the client takes it."""
-        if self._producer is not None:
-            raise ValueError(f"{self._producer!r} is producing already")
-        if self.closed:
-            producer.stopProducing()
-            return
-        self._producer = producer
-        self._pulls = not streaming
-        if self._pulls:
-            self._want_turn()
-        elif self.pending_bytes > PENDING_BYTES:
-            self._pause_producer()
-
-    def unregisterProducer(self) -> None:
-        """The producer has ended."""
-        self._producer = None
-        self._pulls = self._producer_paused = False
-
-    def _pause_producer(self) -> None:
-        if not self._producer_paused:
-            self._producer_paused = True
-            self._attempt(self._producer.pauseProducing)
-
-    @property
-    def priority(self) -> Priority:
-        """How its answer is to be sent."""
-        if self._priority is None:
-            self._priority = UNSAID if self._head is None else self.connection.priority_of(self, self._head)
-        return self._priority
-
-    def prioritize(self, priority: Priority) -> None:
-        """Have its answer sent in another order."""
-        waits = self.waits
-        if waits:
-            self.connection.turns.remove(self)
-        self._priority = priority
-        if waits:
-            self.connection.turns.add(self)
 
     @property
     def is_receiving(self) -> bool:
@@ -378,22 +230,16 @@ class Http2Stream(FrameStream):
 
     # Its end
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """The answer has been sent to its end."""
         self.connection.close(self)
-        if self.waits or self._body:
-            self._let_go()
+        self.let_go()
         if self.request is not None:
             self._lose(Failure(ConnectionDone()))
 
-    def _let_go(self) -> None:
-        """Give back what a closed stream holds."""
-        connection = self.connection
-        connection.held_bytes -= self.pending_bytes
-        self.pending_bytes = 0
-        self._pending = None
-        if self.waits:
-            self.waits = False
-            connection.turns.remove(self)
+    def let_go(self) -> None:
+        """Give back what a closed stream has not sent, and what nobody has taken of its body."""
+        super().let_go()
         self._drop_body()
 
     def _drop_body(self) -> None:
@@ -409,7 +255,7 @@ class Http2Stream(FrameStream):
         """Drop the stream, with what has not been sent."""
         if not self.closed:
             self.connection.reset(self.id, Code.INTERNAL_ERROR if self._tunnel is None else Code.CANCEL)
-            self._let_go()
+            self.let_go()
             self._lose(Failure(ConnectionAborted()))
             self.connection.wake()
 
@@ -428,24 +274,14 @@ class Http2Stream(FrameStream):
 
     def lost(self, reason: Failure) -> None:
         """The stream is closed, and not because the answer is complete."""
-        self._let_go()
-        producer, request, tunnel = self._producer, self.request, self._tunnel
-        self._producer = self.request = self._tunnel = None
-        self._pulls = self._producer_paused = False
-        if producer is not None:
-            self._attempt(producer.stopProducing)
+        self.let_go()
+        request, tunnel = self.request, self._tunnel
+        self.request = self._tunnel = None
+        self.stop_producer()
         if tunnel is not None:
-            self._attempt(lambda: tunnel.lost(reason))
+            self.attempt(lambda: tunnel.lost(reason))
         if request is not None and request.channel is not None:
-            self._attempt(lambda: request.connectionLost(reason))
-
-    def _attempt(self, call: Callable[[], object]) -> None:
-        """Call what belongs to an application; when it fails its stream is dropped, and no other."""
-        try:
-            call()
-        except Exception:
-            self._log.failure("stream {id} failed", id=self.id)
-            self.abortConnection()
+            self.attempt(lambda: request.connectionLost(reason))
 
     # Another protocol
 
@@ -468,6 +304,11 @@ class Http2Stream(FrameStream):
     def isSecure(self) -> bool:
         """Whether the connection is encrypted."""
         return self.connection.is_secure
+
+    def facts(self) -> Any:
+        """What was agreed on for the connection, as a transport of TLS tells it; ``None`` where that does not tell."""
+        facts = getattr(self.connection.transport, "facts", None)
+        return None if facts is None else facts()
 
 
 def _introduce(request: Any, method: bytes, target: bytes) -> None:

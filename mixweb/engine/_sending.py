@@ -124,6 +124,13 @@ class SendingRequest(server.Request):
         else:
             self._filters.insert(0, body_filter)
 
+    def unhook(self) -> None:
+        """Take back all hooks, filters and cookies that were given: the answer is that of another server."""
+        self._hooks = None
+        self.etag = self.lastModified = None
+        self.__dict__.pop("_filters", None)
+        self.__dict__.pop("cookies", None)
+
     # What leaves
 
     def complete(self, body: bytes) -> None:

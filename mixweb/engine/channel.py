@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from mixweb.engine._connection import LINGER_BYTES, ChannelSite, Connection
+from mixweb.engine._h2_frame import PREFACE
 from mixweb.engine._headers import RequestFields, format_head, tidy_reason
 from mixweb.engine.fields import options
 from mixweb.engine.h2channel import Http2Connection
-from mixweb.engine.h2frames import PREFACE
 from mixweb.engine.http1 import Head, Line, Refusal
 from mixweb.engine.http2 import Http2Channel
 
@@ -99,6 +99,9 @@ class Channel(Connection):
         self.dataReceived = connection.dataReceived  # type: ignore[method-assign]
         self.connectionLost = connection.connectionLost  # type: ignore[method-assign]
         self.readConnectionLost = connection.readConnectionLost  # type: ignore[method-assign]
+        if IHalfCloseableProtocol.providedBy(connection) and getattr(self.transport, "protocol", None) is self:
+            # So that this channel, which nobody needs any more, takes no memory.
+            self.transport.protocol = connection
         if self._draining:
             connection.drain()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -65,11 +66,13 @@ class Crowd(set[Any]):
     """
     The open connections of a site.
 
+    :param emptied: called when the last one is lost.
     :ivar most: how many there may be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, emptied: Callable[[], None] = lambda: None) -> None:
         super().__init__()
+        self._emptied = emptied
         self.most = sys.maxsize
         self._most_of_origin = 0
         self._by_origin: Counter[str | None] = Counter()
@@ -122,6 +125,12 @@ class Crowd(set[Any]):
                 del self._refused[channel]
             elif self._most_of_origin:
                 self._forget(origin(channel))
+
+    def leave(self, channel: Any) -> None:
+        """Take away a connection that is lost; one that becomes something else is only discarded."""
+        self.discard(channel)
+        if not self:
+            self._emptied()
 
     def _forget(self, found: str | None) -> None:
         self._by_origin[found] -= 1

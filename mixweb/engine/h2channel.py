@@ -4,26 +4,21 @@ One connection of HTTP/2: what arrives becomes requests, each on its stream, and
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, NamedTuple
 
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import _NoPushProducer
 from zope.interface import implementer
 
+from mixweb.engine._h2_frame import ENABLE_CONNECT_PROTOCOL, MAX_HEADER_LIST_SIZE, ConnectionFault
 from mixweb.engine._h2_priority import Turns
 from mixweb.engine._h2_stream import HELD_BYTES, Http2Stream
 from mixweb.engine._head import DEFAULT_LIMITS, Limits
 from mixweb.engine.h2fields import RequestHead, RequestReader
-from mixweb.engine.h2frames import (
-    ENABLE_CONNECT_PROTOCOL,
-    MAX_HEADER_LIST_SIZE,
-    ConnectionFault,
-    FrameConnection,
-)
+from mixweb.engine.h2frames import FrameConnection
 from mixweb.engine.timeouts import CHECK_INTERVAL, DEFAULT_TIMEOUTS, Timeouts
 
 #: Frames of bodies that are handed to the transport together: then it can say that it is full.
@@ -44,7 +39,7 @@ class _Look(NamedTuple):
     amount: int
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class Http2Connection(FrameConnection[Http2Stream]):
     """
     An HTTP/2 connection.
@@ -64,31 +59,52 @@ class Http2Connection(FrameConnection[Http2Stream]):
 
     stream_class = Http2Stream
 
-    transport: Any
-    requestFactory: Any
-    callLater: Any
-    timeOut: float | None
-
-    too_many = False
-
-    _network: Any
-    _activity: tuple[object, ...] = ()
-    _since = 0.0
-    _peer: Any = None
-    _host: Any = None
-    _discarded = 0
-    _draining = 0
+    __slots__ = (
+        "_activity",
+        "_blocked",
+        "_closing",
+        "_discarded",
+        "_draining",
+        "_host",
+        "_limits",
+        "_looks",
+        "_network",
+        "_peer",
+        "_scheduled",
+        "_since",
+        "callLater",
+        "deferred",
+        "held_bytes",
+        "is_secure",
+        "requestFactory",
+        "site",
+        "timeOut",
+        "timeouts",
+        "too_many",
+        "transport",
+        "turns",
+        "working",
+    )
 
     def __init__(self, site: Any, limits: Limits = DEFAULT_LIMITS, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
         super().__init__(RequestReader(limits, site.extended_connect), site.max_http2_streams)
         self.site = site
+        self.requestFactory: Any = site.requestFactory
+        self.callLater: Any = site.reactor.callLater
+        self.timeOut: float | None = site.timeOut
         self.timeouts = timeouts
-        self._limits = limits
+        self.too_many = False
+        self.transport: Any = None
         self.working = self._scheduled = self._blocked = self._closing = False
-        self.held_bytes = 0
+        self.held_bytes = self._discarded = self._draining = 0
         self.turns = Turns()
-        self.deferred: deque[tuple[Http2Stream, RequestHead]] = deque()
+        self.deferred: list[tuple[Http2Stream, RequestHead]] = []
+        self._limits = limits
         self._looks: dict[int, _Look] = {}
+        self._activity: tuple[object, ...] = ()
+        self._since = 0.0
+        self._peer: Any = None
+        self._host: Any = None
 
     @property
     def requests(self) -> list[Http2Stream]:
@@ -101,7 +117,7 @@ class Http2Connection(FrameConnection[Http2Stream]):
         """The client has connected, and has chosen HTTP/2."""
         self.transport = transport
         self.is_secure = ISSLTransport.providedBy(transport)
-        self._network = IPushProducer(transport, _NoPushProducer())
+        self._network: Any = IPushProducer(transport, _NoPushProducer())
         self.site.channels.add(self)
         settings = {MAX_HEADER_LIST_SIZE: self._limits.field_section}
         if self.site.extended_connect:
@@ -129,7 +145,7 @@ class Http2Connection(FrameConnection[Http2Stream]):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has left."""
         self.ended = self._closing = True
-        self.site.channels.discard(self)
+        self.site.channels.leave(self)
         self._lose_streams(reason)
 
     def pauseProducing(self) -> None:
@@ -172,13 +188,13 @@ class Http2Connection(FrameConnection[Http2Stream]):
                 self.receive(data)
             if self.deferred:
                 self._begin_deferred()
-            if self.turns:
+            if self.turns.waiting:
                 self._send_frames()
         finally:
             self.working = False
         if self.out:
             self.flush()
-        if self.ended or (self.refuses_streams and not self.streams):
+        if self.ended or (self._last_id is not None and not self.streams):
             self.loseConnection()
         elif self.deferred and self.held_bytes <= HELD_BYTES:
             self.wake()
@@ -186,7 +202,7 @@ class Http2Connection(FrameConnection[Http2Stream]):
     def _send_frames(self) -> None:
         turns = self.turns
         count = 0
-        while turns and self.send_window > 0 and not self._blocked:
+        while turns.waiting and self.send_window > 0 and not self._blocked:
             if count == TURN_FRAMES:
                 self._schedule()
                 return
@@ -213,7 +229,7 @@ class Http2Connection(FrameConnection[Http2Stream]):
 
     def _begin_deferred(self) -> None:
         while self.deferred and self.held_bytes <= HELD_BYTES:
-            stream, head = self.deferred.popleft()
+            stream, head = self.deferred.pop(0)
             if not stream.closed:
                 stream.begin(head, True)
 

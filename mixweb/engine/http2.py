@@ -49,7 +49,7 @@ class Http2Channel(H2Connection):
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone, _cancelTimeouts: bool = True) -> None:
-        self.site.channels.discard(self)
+        self.site.channels.leave(self)
         super().connectionLost(reason, _cancelTimeouts)
 
     def check_timeouts(self, now: float) -> None:

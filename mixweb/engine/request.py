@@ -15,6 +15,7 @@ from twisted.web.resource import EncodingResourceWrapper, IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mixweb.engine._forms import MAX_FORM_BYTES, cookies, form_arguments, query_arguments
+from mixweb.engine._headers import RequestFields
 from mixweb.engine._lazy import Lazy
 from mixweb.engine._passed import state_of
 from mixweb.engine._receiving import ReceivingRequest
@@ -69,7 +70,7 @@ class Request(ReceivingRequest):
     received_cookies = Lazy[dict[bytes, bytes]](
         lambda self: cookies(self.requestHeaders.getRawHeaders(b"Cookie") or ())
     )
-    requestHeaders = Lazy[Headers](lambda self: Headers())
+    requestHeaders = Lazy[Headers](lambda self: Headers() if self.head is None else RequestFields(self.head.fields))
     _adapterCache = Lazy[dict[object, object]](lambda self: {})
 
     if TYPE_CHECKING:  # Twisted declares no types for these

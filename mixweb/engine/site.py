@@ -41,6 +41,7 @@ class Site(server.Site):
     :ivar http2: who speaks it where a client has chosen it: ``own`` or ``twisted``.
     :ivar h2c: whether it is spoken in clear text, too, with clients that know it.
     :ivar extended_connect: whether clients are told that a stream may become something else (RFC 8441).
+    :ivar takes_connect: whether requests with CONNECT over HTTP/1.1 are for a resource; else they are 501.
     :ivar draining: whether no further request is to be taken on any connection.
     """
 
@@ -51,6 +52,7 @@ class Site(server.Site):
     http2 = "own"
     h2c = False
     extended_connect = False
+    takes_connect = False
     _sweep: LoopingCall | None = None
     _closed = False
 
@@ -65,15 +67,18 @@ class Site(server.Site):
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False, **options)
         self.max_body_bytes = max_body_bytes
         self.observers: list[Callable[[Request], None]] = []
-        self.channels = Crowd()
+        self.channels = Crowd(self._rest)
         self.limits = DEFAULT_LIMITS
         self.timeouts = DEFAULT_TIMEOUTS
         self.draining = False
         self._call_later = self.reactor.callLater
 
     def startFactory(self) -> None:
-        """Begin to look after slow clients."""
+        """Begin to look after slow clients, and the file of ``logPath``, if it was given."""
         self._closed = False
+        if self.logPath is not None and self._logFile is None:
+            super().startFactory()
+            self.observers.append(super().log)
         if self._sweep is None:
             self._sweep = LoopingCall(self._check_timeouts)
             self._sweep.clock = self.reactor
@@ -82,11 +87,22 @@ class Site(server.Site):
     def stopFactory(self) -> None:
         """The last port was closed; connections that are left are looked after to their end."""
         self._closed = True
+        if self._logFile is not None:
+            self.observers.remove(super().log)
+            super().stopFactory()
+        self._rest()
 
     def _check_timeouts(self) -> None:
         now = self.reactor.seconds()
         for channel in list(self.channels):
-            channel.check_timeouts(now)
+            try:
+                channel.check_timeouts(now)
+            except Exception:
+                self._log.failure("a connection could not be looked after; it is dropped")
+                channel.abortConnection()
+
+    def _rest(self) -> None:
+        """There is nothing more to look after."""
         if self._closed and not self.channels and self._sweep is not None:
             self._sweep.stop()
             self._sweep = None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http_headers import Headers
@@ -20,7 +21,9 @@ from mixweb.engine._headers import RequestFields
 from mixweb.engine.channel import LINGER_BYTES
 from mixweb.engine.http1 import Head, Parser
 from mixweb.engine.request import Request
+from mixweb.engine.site import Site
 from mixweb.engine.timeouts import Timeouts
+from mixweb.testing import SiteAgent
 from tests.engine.wires import GET, POST, BareWire, Client, OverTLS, Wire, get
 
 
@@ -986,3 +989,18 @@ def test_changed_headers() -> None:
     assert dict(first.getAllRawHeaders()) == dict(fourth.getAllRawHeaders()) == {b"Host": [b"a"], b"X": [b"y"]}
     client.send(get(b"/", b"X: y\r\n"))
     assert resource.asked[-1].getHeader(b"X") == b"y"
+
+
+def test_a_failing_connection_harms_no_other(failures: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose timeouts cannot be looked at is dropped, and the others are looked after."""
+    clock = Clock()
+    site = Site(Resource(), reactor=clock)
+    site.startFactory()
+    exchanges = [SiteAgent(site, clock=clock).connect() for _ in range(3)]
+    for channel in list(site.channels)[:1]:
+        monkeypatch.setattr(channel, "_describe", lambda: 1 / 0)
+    clock.pump([5] * 30)
+    assert all(exchange.transport.disconnecting for exchange in exchanges)
+    assert [exchange.transport.aborted for exchange in exchanges].count(True) == 1
+    assert failures
+    site.stopFactory()

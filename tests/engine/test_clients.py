@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
-from mixweb.engine import clients
+from mixweb.engine._attempts import STAGGER
 from mixweb.engine.clients import TLS, ConnectFailed, Place, client_context, connect, resolve, unix_place
 from tests.engine.loopback import AUTHORITY, CERTIFICATE, read_all
 
@@ -330,7 +330,7 @@ def test_stagger(deaf):
     counts = []
     for _ in range(4):
         counts.append(len(clock.writers))
-        clock.advance(clients.STAGGER)
+        clock.advance(STAGGER)
     assert counts == [1, 2, 3, 3]
     connecting.addErrback(lambda _: None)
     connecting.cancel()

@@ -19,9 +19,7 @@ from wsproto.events import CloseConnection, TextMessage
 from zope.interface import implementer
 
 from mixweb._testing_http2 import Http2Exchange, _frames
-from mixweb.engine._h2_stream import HELD_BYTES
-from mixweb.engine.body import IBodyReceiver
-from mixweb.engine.h2frames import (
+from mixweb.engine._h2_frame import (
     ACK,
     DATA,
     END_HEADERS,
@@ -42,6 +40,8 @@ from mixweb.engine.h2frames import (
     Code,
     frame,
 )
+from mixweb.engine._h2_stream import HELD_BYTES
+from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.hpack import Decoder, encode_field
 from mixweb.engine.site import Site
 from mixweb.features.websocket import WebSocket, build
@@ -1041,6 +1041,19 @@ def test_drain_on_the_way():
     ping = client.frames()[1][3]
     client.send(request(1))
     assert client.of(1)[1:] == [b"hello", "end"]
+    client.send(frame(PING, ACK, 0, ping))
+    assert client.goaways() == [(1, 0)]
+    assert client.transport.disconnecting
+
+
+def test_drain_before_it_began():
+    """A connection that is drained before its client has said a word is drained as soon as it speaks HTTP/2."""
+    client = Client(Page(), begin=False)
+    client.channel.drain()
+    client.send(PREFACE + settings(window=2**20), request(1))
+    found = client.frames()
+    (ping,) = [payload for kind, flags, _, payload in found if kind == PING and not flags & ACK]
+    assert [stream for kind, _, stream, _ in found if kind == HEADERS] == [1]
     client.send(frame(PING, ACK, 0, ping))
     assert client.goaways() == [(1, 0)]
     assert client.transport.disconnecting

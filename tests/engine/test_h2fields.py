@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 
 from mixweb.engine import _h2_response, h2fields
 from mixweb.engine._head import Limits
-from mixweb.engine._headers import RequestFields, ResponseFields
+from mixweb.engine._headers import DefaultFields, RequestFields, ResponseFields
 from mixweb.engine.h2fields import MalformedRequest, RequestReader, RequestRefusal, response_block
 from mixweb.engine.hpack import HpackError, encode_field, encode_integer, encode_string
 
@@ -433,6 +433,19 @@ def test_blocks_of_answers_need_no_table():
     decoder.header_table_size = 0
     assert decoder.decode(b"\x20" + blocks[0]) == decoder.decode(blocks[1])
     assert len(decoder.header_table.dynamic_entries) == 0
+
+
+@pytest.mark.parametrize("own", [None, b"DENY"])
+def test_default_fields(own):
+    """Fields that an answer has by default are sent once, behind its own; its own value counts."""
+    defaults = DefaultFields({b"X-Frame-Options": b"SAMEORIGIN", b"Referrer-Policy": b"no-referrer"})
+    for _ in range(2):
+        headers = ResponseFields(b"Mon, 21 Oct 2013 20:13:21 GMT")
+        if own:
+            headers.setRawHeaders(b"X-Frame-Options", [own])
+        headers.fill(defaults)
+        found = other.Decoder().decode(response_block(200, headers), raw=True)
+        assert sorted(found[3:]) == [(b"referrer-policy", b"no-referrer"), (b"x-frame-options", own or b"SAMEORIGIN")]
 
 
 SECRETS = [

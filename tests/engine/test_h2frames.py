@@ -7,10 +7,8 @@ import struct
 import pytest
 from twisted.web.http_headers import Headers
 
-from mixweb.engine import h2frames
-from mixweb.engine._h2_priority import Priority, Turns, parse_priority
-from mixweb.engine.h2fields import RequestReader, response_block
-from mixweb.engine.h2frames import (
+from mixweb.engine import _h2_frame
+from mixweb.engine._h2_frame import (
     ACK,
     CONNECTION_WINDOW,
     CONTINUATION,
@@ -32,10 +30,11 @@ from mixweb.engine.h2frames import (
     STREAM_WINDOW,
     WINDOW_UPDATE,
     Code,
-    FrameConnection,
-    FrameStream,
     frame,
 )
+from mixweb.engine._h2_priority import Priority, Turns, parse_priority
+from mixweb.engine.h2fields import RequestReader, response_block
+from mixweb.engine.h2frames import FrameConnection, FrameStream
 from mixweb.engine.hpack import encode_field
 
 ALL = END_HEADERS | END_STREAM
@@ -217,13 +216,13 @@ FRAMES = {
     "SETTINGS agreed to": (frame(SETTINGS, ACK, 0), {}),
     "SETTINGS agreed to with something": (frame(SETTINGS, ACK, 0, bytes(6)), "FRAME_SIZE_ERROR"),
     "SETTINGS unknown": (settings((0xFF, 7)), {}),
-    "SETTINGS for push": (settings((h2frames.ENABLE_PUSH, 2)), "PROTOCOL_ERROR"),
-    "SETTINGS for a small frame": (settings((h2frames.MAX_FRAME_SIZE, 16383)), "PROTOCOL_ERROR"),
-    "SETTINGS for a large frame": (settings((h2frames.MAX_FRAME_SIZE, 2**24)), "PROTOCOL_ERROR"),
-    "SETTINGS for the largest frame": (settings((h2frames.MAX_FRAME_SIZE, 2**24 - 1)), {}),
-    "SETTINGS for a window": (settings((h2frames.INITIAL_WINDOW_SIZE, 2**31 - 1)), {}),
-    "SETTINGS for a large window": (settings((h2frames.INITIAL_WINDOW_SIZE, 2**31)), "FLOW_CONTROL_ERROR"),
-    "SETTINGS for priorities": (settings((h2frames.NO_RFC7540_PRIORITIES, 2)), "PROTOCOL_ERROR"),
+    "SETTINGS for push": (settings((_h2_frame.ENABLE_PUSH, 2)), "PROTOCOL_ERROR"),
+    "SETTINGS for a small frame": (settings((_h2_frame.MAX_FRAME_SIZE, 16383)), "PROTOCOL_ERROR"),
+    "SETTINGS for a large frame": (settings((_h2_frame.MAX_FRAME_SIZE, 2**24)), "PROTOCOL_ERROR"),
+    "SETTINGS for the largest frame": (settings((_h2_frame.MAX_FRAME_SIZE, 2**24 - 1)), {}),
+    "SETTINGS for a window": (settings((_h2_frame.INITIAL_WINDOW_SIZE, 2**31 - 1)), {}),
+    "SETTINGS for a large window": (settings((_h2_frame.INITIAL_WINDOW_SIZE, 2**31)), "FLOW_CONTROL_ERROR"),
+    "SETTINGS for priorities": (settings((_h2_frame.NO_RFC7540_PRIORITIES, 2)), "PROTOCOL_ERROR"),
     "PUSH_PROMISE": (frame(PUSH_PROMISE, END_HEADERS, 3, long(4) + block()), "PROTOCOL_ERROR"),
     "PING": (frame(PING, 0, 0, b"12345678"), {}),
     "PING of a stream": (frame(PING, 0, 3, b"12345678"), "PROTOCOL_ERROR"),
@@ -337,7 +336,7 @@ def test_preface(data, fault):
 def test_what_the_server_says_first():
     """The server begins with its settings, and opens the window of the connection."""
     connection = Connection()
-    connection.begin({h2frames.MAX_HEADER_LIST_SIZE: 65536}.items())
+    connection.begin({_h2_frame.MAX_HEADER_LIST_SIZE: 65536}.items())
     (kind, _, _, payload), update = connection.sent()
     assert kind == SETTINGS
     assert dict(struct.iter_unpack(">HI", payload)) == {3: 100, 4: STREAM_WINDOW, 9: 1, 6: 65536}
@@ -467,10 +466,10 @@ def test_late_frames(connection):
 
 def test_remembered_resets(connection):
     """No more streams are remembered than some, the oldest are forgotten."""
-    for stream in range(11, 11 + 4 * h2frames.REMEMBERED, 2):
+    for stream in range(11, 11 + 4 * _h2_frame.REMEMBERED, 2):
         connection.receive(post(stream))
         connection.reset(stream, Code.NO_ERROR)
-    assert len(connection._reset_ids) == h2frames.REMEMBERED
+    assert len(connection._reset_ids) == _h2_frame.REMEMBERED
     connection.receive(frame(DATA, 0, 7, b"x"))
     assert connection.fault is Code.STREAM_CLOSED
 
@@ -534,7 +533,7 @@ def test_harmless(connection):
             + frame(PRIORITY_UPDATE, 0, 0, long(2 * number + 1001) + b"u=1")
         )
     assert outcome(connection) == {}
-    assert len(connection._priorities) <= h2frames.REMEMBERED
+    assert len(connection._priorities) <= _h2_frame.REMEMBERED
 
 
 def test_full():
@@ -543,7 +542,7 @@ def test_full():
     connection.full = True
     connection.receive(frame(PING, 0, 0, bytes(8)) * 10)
     assert len(connection.sent()) == 10
-    connection.out_bytes = h2frames.OUT_BYTES
+    connection.out_bytes = _h2_frame.OUT_BYTES
     connection.receive(frame(PING, 0, 0, bytes(8)) * 10 + get(1))
     assert len(connection.sent()) == 1
     assert connection.told == []
@@ -588,7 +587,7 @@ def test_long_block(connection):
 @pytest.mark.parametrize(("sizes", "due"), [([0], True), ([4095, 4096], True), ([4096], False), ([65536], False)])
 def test_smaller_table(sizes, due, connection):
     """A client that makes its table smaller gets the size of ours in front of the next block, once (RFC 7541, 4.2)."""
-    connection.receive(b"".join(settings((h2frames.HEADER_TABLE_SIZE, size)) for size in sizes))
+    connection.receive(b"".join(settings((_h2_frame.HEADER_TABLE_SIZE, size)) for size in sizes))
     connection.sent()
     head = response_block(200, Headers())
     assert connection.send_answer(connection.streams[1], head, b"") is not due
@@ -737,4 +736,4 @@ def test_turns_end():
     waiting.add(two)
     waiting.remove(one)
     assert waiting.take() is two
-    assert not waiting
+    assert not waiting.waiting
