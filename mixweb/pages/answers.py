@@ -63,7 +63,11 @@ def answer(call: Call, value: Any) -> None:
     """
     kind = type(value)
     if kind is str:
-        _complete(call.request, HTML, value.encode())
+        request = call.request
+        headers = request.responseHeaders
+        if not headers.has(b"Content-Type"):
+            headers.put(b"Content-Type", HTML)
+        request.complete(value.encode())
     elif kind is bytes:
         call.request.complete(value)
     elif kind is dict:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from mixweb.engine.body import IBodyReceiver
@@ -19,30 +19,26 @@ from mixweb.engine.errors import Declined
 from mixweb.engine.request import Request
 from mixweb.kit.compat import Compat
 from mixweb.kit.rules import path_text, quote_path
+from mixweb.pages._shared import SharedParts
 from mixweb.pages._stock import adopt
-from mixweb.pages.call import Call, current, run
+from mixweb.pages.call import Call, run
 from mixweb.pages.declared import Declaration, Handler, declared_in
 from mixweb.pages.endpoints import EndpointTree
 from mixweb.pages.handlers import make_action
-from mixweb.pages.locales import Locales
-from mixweb.pages.namespace import names_for
 from mixweb.pages.page import Page
 from mixweb.pages.publish import published
 from mixweb.pages.redirects import Redirect
 from mixweb.pages.routes import Place, Route, RouteError, caller
-from mixweb.pages.signing import CookieSigner
-from mixweb.pages.statics import StaticFiles
 from mixweb.pages.table import HostTables
-from mixweb.pages.templates import TemplateElement, Templates
 from mixweb.pages.uploads import Limits
 from mixweb.paths import PathTable, RawPrefixes, canonical
-from mixweb.wrapper import Leaf, pass_to
+from mixweb.wrapper import pass_to
 
 _GET = frozenset([b"GET"])
 
 
 @implementer(IBodyReceiver)
-class Pages(Leaf):
+class Pages(SharedParts):
     """
     An application.
 
@@ -71,28 +67,27 @@ class Pages(Leaf):
         translations: str = "",
         limits: Limits | None = None,
     ) -> None:
-        self._folder = os.path.dirname(os.path.abspath(caller().file))
-        self.settings: dict[str, Any] = dict(settings or {})
-        self.login_url = login_url
+        folder = os.path.dirname(os.path.abspath(caller().file))
+        super().__init__(
+            folder,
+            templates=templates,
+            static=static,
+            settings=settings,
+            cookie_secret=cookie_secret,
+            login_url=login_url,
+            locales=locales,
+            translations=translations,
+        )
         self.limits = limits or Limits()
-        self.locales = Locales(locales, self._path(translations))
         self.needs: dict[str, Place] = {}
-        self.warned_of_forms = False
         self.compat: Compat = ""
         self.wishes: dict[str, str] = {}
-        self._keys = [cookie_secret] if isinstance(cookie_secret, str) else list(cookie_secret)
-        self._templates = self._path(templates)
-        self._static = StaticFiles(self._path(static)) if static else None
         self._declared: list[tuple[Declaration, frozenset[bytes]]] = []
         self._mounts: list[tuple[str, IResource, Place]] = []
         self._tables: HostTables | None = None
         self._names: dict[str, Route] = {}
-        self._base = ""
-        if self._static is not None:
-            self.mount("/static", self._static)
-
-    def _path(self, folder: str) -> str:
-        return os.path.join(self._folder, folder) if folder else ""
+        if self.static is not None:
+            self.mount("/static", self.static)
 
     # What it is made of
 
@@ -174,7 +169,7 @@ class Pages(Leaf):
         for tree in self._trees():
             problems += tree.conflicts(tables)
         try:
-            self._check_parts()
+            self.check_parts()
         except ValueError as reason:
             problems.append(str(reason))
         if problems:
@@ -211,12 +206,6 @@ class Pages(Leaf):
         if other.pattern.text != route.pattern.text:
             raise RouteError(f"{route.place}: the name {route.name!r} is taken at {other.place}")
 
-    def _check_parts(self) -> None:
-        if self._templates:
-            self.templates_in("")
-        if any(self._keys):
-            assert self.signer
-
     @property
     def raw_prefixes(self) -> list[tuple[bytes | None, ...]]:
         """Where targets are to stay undecoded, below the application's path; ``None`` is any segment."""
@@ -237,9 +226,10 @@ class Pages(Leaf):
     # Requests
 
     def render(self, request: Any) -> int:
-        if isinstance(request, Request):
-            return super().render(request)
-        return adopt(request, self.handle)
+        if not isinstance(request, Request):
+            return adopt(request, self.handle)
+        self.handle(request)
+        return NOT_DONE_YET
 
     def handle(self, request: Request) -> None:
         tables = self._tables or self.ready()
@@ -268,17 +258,24 @@ class Pages(Leaf):
         return found.raw
 
     def _handle_elsewhere(self, request: Request, tables: HostTables) -> None:
-        base, segments = request.prepath, tuple(request.postpath)
-        for length, answer in self._resources.find(segments):
-            request.prepath = [*base, *segments[:length]]
-            request.postpath = [*segments[length:]]
-            try:
-                answer(request)
-            except Declined:
-                continue
-            return
-        request.prepath, request.postpath = base, list(segments)
-        self._redirect_slash(request, tables)
+        base, segments, outer = request.prepath, tuple(request.postpath), request.on_decline
+        owners = self._resources.find(segments)
+
+        def ask(request: Request) -> None:
+            for length, answer in owners:
+                request.prepath = [*base, *segments[:length]]
+                request.postpath = [*segments[length:]]
+                if not request.body_complete:
+                    request.on_decline = ask
+                try:
+                    answer(request)
+                except Declined:
+                    continue
+                return
+            request.prepath, request.postpath, request.on_decline = base, list(segments), outer
+            self._redirect_slash(request, tables)
+
+        ask(request)
 
     def _redirect_slash(self, request: Request, tables: HostTables) -> None:
         """Send a client to the same path with a slash at its end, or without, where that one exists."""
@@ -292,22 +289,6 @@ class Pages(Leaf):
         path = quote_path(path_text([*request.prepath, *other]))
         raise Redirect(path + b"".join(query).decode("latin-1"), 308)
 
-    # For handlers
-
-    @property
-    def base(self) -> str:
-        """The path it is mounted at, percent-encoded, without a slash at its end; as the request at hand has it."""
-        call = current.get(None)
-        return self._base if call is None or call.app is not self else quote_path(path_text(call.base)).rstrip("/")
-
-    def mounted_at(self, path: str) -> None:
-        """Note a path for the URLs that are made outside of requests."""
-        self._base = quote_path(path).rstrip("/")
-
-    def url(self, path: str = "/") -> str:
-        """The URL of a path of the application."""
-        return f"{self.base}/{path.lstrip('/')}"
-
     def reverse_url(self, name: str, *args: Any, **values: Any) -> str:
         """
         The URL of a named route.
@@ -320,65 +301,6 @@ class Pages(Leaf):
         if name not in self._names:
             raise KeyError(f"no route is named {name!r}; there are {', '.join(sorted(self._names)) or 'none'}")
         return self.base + self._names[name].pattern.path(args, values)
-
-    def static_url(self, path: str, include_version: bool = True) -> str:
-        """
-        The URL of a static file, with a version that lets it be kept for ever.
-
-        :raises ValueError: when the application has no static files.
-        """
-        if self._static is None:
-            raise ValueError("the application has no static files: give it static=FOLDER")
-        found = self._static.url(path)
-        return self.url(f"static/{found if include_version else found.partition('?')[0]}")
-
-    def templates_in(self, folder: str) -> Templates:
-        """
-        The templates of a folder.
-
-        :param folder: relative to the application's file; empty for its own.
-        :raises ValueError: when there is none.
-        """
-        path = self._path(folder) or self._templates
-        if not path:
-            raise ValueError("the application has no templates: give it templates=FOLDER")
-        if path not in self._loaded:
-            self._loaded[path] = Templates(path)
-        return self._loaded[path]
-
-    @cached_property
-    def _loaded(self) -> dict[str, Templates]:
-        return {}
-
-    def template(self, name: str, /, **values: Any) -> str:
-        """The text of a template, for the request at hand."""
-        return self.templates_in("").render(name, {**names_for(current.get()), **values})
-
-    def element(self, name: str, /, **values: Any) -> TemplateElement:
-        """A template of ``twisted.web.template``, for the request at hand: to be returned."""
-        return self.templates_in("").element(name, {**names_for(current.get()), **values})
-
-    @cached_property
-    def signer(self) -> CookieSigner:
-        """
-        Signs cookies.
-
-        :raises ValueError: when there is no key.
-        """
-        if not any(self._keys):
-            raise ValueError("signed cookies need a key: give the application cookie_secret=...")
-        return CookieSigner(self._keys)
-
-    @property
-    def required_login_url(self) -> str:
-        """
-        Where those are sent who have to log in.
-
-        :raises RuntimeError: when nobody has said.
-        """
-        if not self.login_url:
-            raise RuntimeError("the application has no login_url")
-        return self.login_url
 
 
 def methods_of(target: Any) -> frozenset[bytes]:

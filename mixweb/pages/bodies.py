@@ -29,10 +29,12 @@ _JSON = ("application/json", "text/json")
 def parse_pairs(data: bytes) -> Fields:
     """The names and values of a query, or of a form that is written as one (WHATWG URL, 5.1)."""
     found: Fields = {}
-    for pair in data.decode("utf-8", "surrogateescape").split("&"):
+    text = data.decode("utf-8", "surrogateescape")
+    plain = "%" not in text and "+" not in text
+    for pair in text.split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            if "%" in pair or "+" in pair:
+            if not plain:
                 name = unquote_plus(name, errors="surrogateescape")
                 value = unquote_plus(value, errors="surrogateescape")
             if name in found:

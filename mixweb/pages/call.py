@@ -25,6 +25,17 @@ current: ContextVar[Call] = ContextVar("mixweb_pages_call")
 Action: TypeAlias = "Callable[[Call], None]"
 
 
+def _query_of(call: Call) -> Fields:
+    return parse_pairs(call.request.target.partition(b"?")[2])
+
+
+def _fields_of(call: Call) -> Fields:
+    query, form = call.query, call.content.form
+    if not form:
+        return query
+    return {name: [*query.get(name, ()), *form.get(name, ())] for name in {**query, **form}}
+
+
 class Call:
     """
     A request, and what a handler may ask about it.
@@ -56,14 +67,8 @@ class Call:
         self.values = values
         self.route = route
 
-    query = Lazy[Fields](lambda self: parse_pairs(self.request.target.partition(b"?")[2]))
-    fields = Lazy[Fields](lambda self: self._all_fields())
-
-    def _all_fields(self) -> Fields:
-        query, form = self.query, self.content.form
-        if not form:
-            return query
-        return {name: [*query.get(name, ()), *form.get(name, ())] for name in {**query, **form}}
+    query = Lazy[Fields](_query_of)
+    fields = Lazy[Fields](_fields_of)
 
     @property
     def document(self) -> dict[str, Any]:

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
-from twisted.web.resource import IResource
-
 from mixweb.pages.patterns import make_pattern
 from mixweb.pages.routes import Place, Route, RouteError, caller, check_methods
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-#: What makes the wrapper in front of a page.
-MakeWrapper = Callable[[IResource], IResource]
+#: What makes the wrapper in front of a page: of a resource, a resource.
+MakeWrapper = Callable[[Any], Any]
 
 _MARK = "__mixweb_routes__"
 _WRAPPERS = "__mixweb_wrappers__"

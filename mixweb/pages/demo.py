@@ -43,8 +43,9 @@ TREE: dict[str, Any] = {
 class Demo:
     """What the endpoints do."""
 
-    def do_default(self, ep: Endpoint) -> None:
+    def do_default(self, ep: Endpoint) -> str:
         """Answer with nothing."""
+        return ""
 
     def do_refreshme(self, ep: Endpoint) -> TypedText:
         """Answer with a page that loads itself again."""

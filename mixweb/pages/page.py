@@ -7,30 +7,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mixweb.engine.errors import HTTPError
-from mixweb.engine.requestlog import RequestLog
-from mixweb.interfaces import IFormToken, IUser
-from mixweb.pages._page_arguments import PageArguments
+from mixweb.pages._page_parts import PageParts
 from mixweb.pages.answers import answer
 from mixweb.pages.arguments import Binder
-from mixweb.pages.call import Call
-from mixweb.pages.dependencies import Session, login_with_next, session_of
-from mixweb.pages.locales import Locale
-from mixweb.pages.markup import Html
-from mixweb.pages.namespace import form_html, names_for
+from mixweb.pages.dependencies import login_with_next
 from mixweb.pages.redirects import Redirect
-from mixweb.pages.templates import Templates
-
-if TYPE_CHECKING:
-    from mixweb.pages.application import Pages
-
-_UNSET = object()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +27,7 @@ AnyPage = TypeVar("AnyPage", bound="Page")
 _log = Logger()
 
 
-class Page(PageArguments):
+class Page(PageParts):
     """
     A page. A subclass has a method for each of HTTP's that it answers: ``get``, ``post``, ``put``, ``patch``, ``delete``,
     ``head``, ``options``. Their parameters have their values as those of a routed function; each may be ``async``; what
@@ -49,37 +37,6 @@ class Page(PageArguments):
     """
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")
-
-    #: Whether :meth:`static_url` makes absolute URLs.
-    include_host = False
-
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
-        self.application: Pages = call.app
-        self.path_args: list[Any] = list(call.values)
-        names = call.route.pattern.names if call.route is not None else ()
-        self.path_kwargs = {name: value for name, value in zip(names, call.values, strict=False) if name}
-        self._user: Any = _UNSET
-        self._locale: Locale | None = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the application was told."""
-        return self.application.settings
-
-    @property
-    def log(self) -> RequestLog:
-        """A log whose lines are tagged with client and session."""
-        return self.request.log
-
-    @property
-    def session(self) -> Session:
-        """
-        The session.
-
-        :raises RuntimeError: when the session feature is not mounted.
-        """
-        return session_of(self.call)
 
     # Life
 
@@ -212,102 +169,6 @@ class Page(PageArguments):
         self.log_exception(*info)
         if not (self._finished or self.request.is_over):
             self.send_error(reason.status if isinstance(reason, HTTPError) else 500, exc_info=info)
-
-    # Users
-
-    @property
-    def current_user(self) -> Any:
-        """Who the request is from: what :meth:`get_current_user` says, asked once, or what was set."""
-        if self._user is _UNSET:
-            self._user = self.get_current_user()
-        return self._user
-
-    @current_user.setter
-    def current_user(self, user: Any) -> None:
-        self._user = user
-
-    def get_current_user(self) -> Any:
-        """The user that the auth feature has recognised; override for another one."""
-        return IUser(self.request, None)
-
-    def get_login_url(self) -> str:
-        """Where :func:`authenticated` sends those who are not logged in; override to choose."""
-        return self.application.required_login_url
-
-    # Templates
-
-    def render(self, template_name: str, **kwargs: Any) -> Deferred[None]:
-        """Answer with a template, and finish."""
-        return self.finish(self.render_string(template_name, **kwargs))
-
-    def render_string(self, template_name: str, **kwargs: Any) -> bytes:
-        """The text of a template, in UTF-8."""
-        loader = self.create_template_loader(self.get_template_path() or "")
-        return loader.render(template_name, {**self.get_template_namespace(), **kwargs}).encode()
-
-    def get_template_namespace(self) -> dict[str, Any]:
-        """What names stand for in templates; override to add some."""
-        own = {"handler": self, "current_user": self.current_user, "locale": self.locale, "_": self.locale.translate}
-        return {**names_for(self.call), **own}
-
-    def get_template_path(self) -> str | None:
-        """Override for templates of another folder."""
-        return None
-
-    def create_template_loader(self, template_path: str) -> Templates:
-        """
-        What loads templates.
-
-        :param template_path: of their folder; empty for that of the application.
-        """
-        return self.application.templates_in(template_path)
-
-    def xsrf_form_html(self) -> Html:
-        """What a form needs in it, where the csrf feature stands in front."""
-        return form_html(self.call)
-
-    @property
-    def xsrf_token(self) -> bytes:
-        """The token by itself; empty where the csrf feature does not stand in front."""
-        token = IFormToken(self.request, None)
-        return b"" if token is None else str(token.value).encode()
-
-    def static_url(self, path: str, include_host: bool | None = None, include_version: bool = True) -> str:
-        """The URL of a static file, with a version that lets it be kept for ever."""
-        found = self.application.static_url(path, include_version)
-        return self.call.origin + found if (self.include_host if include_host is None else include_host) else found
-
-    def reverse_url(self, name: str, *args: Any) -> str:
-        """The URL of a named route."""
-        return self.application.reverse_url(name, *args)
-
-    # Locale
-
-    @property
-    def locale(self) -> Locale:
-        """The user's language, or what the browser prefers."""
-        if self._locale is None:
-            self._locale = self.get_user_locale() or self.get_browser_locale()
-        return self._locale
-
-    def get_user_locale(self) -> Locale | None:
-        """Override to choose by the user; None to go by the browser."""
-        return None
-
-    def get_browser_locale(self, default: str = "en_US") -> Locale:
-        """What ``Accept-Language`` prefers of what there is."""
-        locales = self.application.locales
-        accept = self.request.requestHeaders.getRawHeaders(b"Accept-Language") or []
-        return locales.best(accept) or locales.get(default) or locales.default
-
-    def require_setting(self, name: str, feature: str = "this feature") -> None:
-        """
-        Make sure that the application was told something.
-
-        :raises RuntimeError: naming what it was not told.
-        """
-        if not self.settings.get(name):
-            raise RuntimeError(f"{feature} needs the setting {name!r} of the application")
 
 
 async def _settled(value: Any) -> Any:

@@ -11,7 +11,8 @@ from inspect import Parameter
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
-from mixweb.pages.arguments import annotations_of, wanted
+from mixweb.pages._takes import wanted
+from mixweb.pages.arguments import annotations_of
 from mixweb.pages.declared import Declaration
 from mixweb.pages.dependencies import provider
 from mixweb.pages.routes import Place, RouteError

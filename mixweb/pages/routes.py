@@ -149,11 +149,16 @@ class Node:
 
 
 class RouteTable:
-    """Finds routes by path."""
+    """
+    Finds routes by path.
+
+    :ivar exact: those of paths without variables.
+    :ivar raw_prefixes: where targets are to stay undecoded.
+    """
 
     def __init__(self) -> None:
         self._root = Node()
-        self._exact: dict[tuple[bytes, ...], Actions] = {}
+        self.exact: dict[tuple[bytes, ...], Actions] = {}
         self._expressions: dict[tuple[str, int], tuple[RegexPattern, Actions]] = {}
         self.raw_prefixes: list[tuple[bytes | None, ...]] = []
 
@@ -180,7 +185,7 @@ class RouteTable:
         for part in pattern.parts:
             node = node.step(part)
         if not pattern.names:
-            self._exact[tuple(part for part in pattern.parts if isinstance(part, bytes))] = node.actions
+            self.exact[tuple(part for part in pattern.parts if isinstance(part, bytes))] = node.actions
         elif pattern.variables[pattern.names[-1]] is _RAW:
             self.raw_prefixes.append(raw_prefix(pattern))
         return node.actions
@@ -193,7 +198,7 @@ class RouteTable:
         :param raw: what follows a raw prefix, if the path has come to one.
         """
         if raw is None:
-            actions = self._exact.get(tuple(segments))
+            actions = self.exact.get(tuple(segments))
             if actions is not None:
                 return actions, ()
         found = self._root.find(segments, 0, (), raw)

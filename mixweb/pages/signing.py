@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 #: Keys of fewer bytes can be guessed.
@@ -48,7 +49,7 @@ class CookieSigner:
         return None
 
     def _signer(self, name: str, keys: list[bytes]) -> Any:
-        return self._module.TimestampSigner(keys, salt=f"mixweb.cookie.{name}")
+        return self._module.TimestampSigner(keys, salt=f"mixweb.cookie.{name}", digest_method=sha256)
 
     def _unsigned(self, name: str, signed: bytes, max_age_days: float | None, keys: list[bytes]) -> bytes | None:
         seconds = None if max_age_days is None else int(max_age_days * _DAY)

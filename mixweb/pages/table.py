@@ -51,8 +51,15 @@ class HostTables:
 
     def find(self, request: Request, raw: bytes | None) -> Found | None:
         """What there is for the host and path of a request."""
-        found = self._find_for_host(request, raw) if self._by_name else None
-        return found or self.common.find(request.postpath, raw)
+        if self._by_name:
+            found = self._find_for_host(request, raw)
+            if found is not None:
+                return found
+        elif raw is None:
+            actions = self.common.exact.get(tuple(request.postpath))
+            if actions is not None:
+                return actions, ()
+        return self.common.find(request.postpath, raw)
 
     def _find_for_host(self, request: Request, raw: bytes | None) -> Found | None:
         authority = request.authority

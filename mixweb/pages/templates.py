@@ -15,7 +15,6 @@ from twisted.web.template import Element, Flattenable, Tag, XMLFile, XMLString, 
 from mixweb.pages.markup import Html
 
 _NAMESPACE = "http://twistedmatrix.com/ns/twisted.web.template/0.1"
-_XML = (".xml", ".xhtml")
 
 
 class Templates:
@@ -49,11 +48,6 @@ class Templates:
     def element(self, name: str, names: Mapping[str, Any]) -> TemplateElement:
         """A template of ``twisted.web.template``: ``t:render="x"`` and ``<t:slot name="x"/>`` stand for the value ``x``."""
         return TemplateElement(os.path.join(self.folder, name), names)
-
-
-def is_xml(name: str) -> bool:
-    """Whether a template is one of ``twisted.web.template``."""
-    return name.endswith(_XML)
 
 
 class TemplateElement(Element):

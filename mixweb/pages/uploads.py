@@ -72,11 +72,13 @@ class Limits:
     :ivar form_bytes: the longest form without its files, and the longest JSON document.
     :ivar fields: how many fields a form has at most, its files among them.
     :ivar upload_bytes: the longest file.
+    :ivar uploads: how many files.
     """
 
     form_bytes: int = 1024 * 1024
     fields: int = 1000
     upload_bytes: int = 100 * 1024 * 1024
+    uploads: int = 100
 
 
 class MultipartReader:
@@ -152,6 +154,8 @@ class MultipartReader:
             self._begin_file(name, segment)
 
     def _begin_file(self, name: str, segment: MultipartSegment) -> None:
+        if len(self._files) == self._limits.uploads:
+            raise HTTPError(413, f"A form has at most {self._limits.uploads} files.")
         file: Any = SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115 - closed with the request
         self._files.append(file)
         shown = _CONTROLS.sub("", _FOLDERS.sub("", segment.filename or ""))

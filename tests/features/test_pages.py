@@ -2,16 +2,20 @@
 Applications as mounts.
 """
 
+import re
 import sys
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from mixweb.assemble import Assembler, BuildError
+from mixweb.features.csrf import Csrf
 from mixweb.features.headers import Headers
 from mixweb.features.pages import PagesMount, app_of
 from mixweb.features.respond import Respond
-from mixweb.pages import Pages, Session, User, make_app
+from mixweb.features.session import Session as SessionFeature
+from mixweb.pages import Page, Pages, Request, Session, User, make_app
 from mixweb.plan import Host, Plan
 from mixweb.testing import SiteAgent
 
@@ -171,3 +175,77 @@ def test_several():
     assert [browser.get(path).text for path in ("/a/", "/b/")] == ["0 /a/", "1 /b/"]
     assert browser.get("/a")["Location"] == "/a/"
     assert app_of("x", sites[0]) is sites[0]
+
+
+def full(site, *wrappers):
+    """A server with an application behind wrappers that keep something."""
+    clock = Clock()
+    plan = Plan(default=Host(PagesMount(site), *wrappers, without=["accesslog", "secureheaders"]))
+    tree = Assembler(clock).assemble(plan)
+    tree.services.startService()
+    return SiteAgent(tree.root, clock=clock)
+
+
+def cookies_of(answer):
+    """The cookies that an answer sets, as a client sends them."""
+    lines = answer.headers.getRawHeaders("Set-Cookie") or []
+    return {"Cookie": "; ".join(line.partition(";")[0] for line in lines)}
+
+
+def test_sessions():
+    """A handler counts in the session of the feature, a page too; the log is tagged with it."""
+    site = Pages()
+
+    @site.route("/")
+    def count(session: Session, request: Request) -> dict[str, int]:
+        request.log.info("counted")
+        session["n"] = session.get("n", 0) + 1
+        return dict(session)
+
+    @site.route("/page")
+    class Count(Page):
+        async def get(self) -> dict[str, int]:
+            self.session["n"] += 10
+            return dict(self.session)
+
+    seen = []
+    browser = full(site, SessionFeature())
+    cookies = cookies_of(browser.get("/"))
+    globalLogPublisher.addObserver(seen.append)
+    try:
+        assert [browser.get(path, cookies).text for path in ("/", "/page", "/")] == ['{"n":2}', '{"n":12}', '{"n":13}']
+    finally:
+        globalLogPublisher.removeObserver(seen.append)
+    tags = {event["log_system"] for event in seen if event.get("log_format") == "counted"}
+    assert len(tags) == 1
+    assert re.fullmatch(r"127\.0\.0\.1-\w{6}", tags.pop())
+
+
+@pytest.mark.parametrize("encoding", ["urlencoded", "multipart"])
+def test_forms(encoding):
+    """A form with the token is taken, also one with files; without, it is refused before the page is asked."""
+    site = Pages()
+
+    @site.route("/")
+    class Asked(Page):
+        def get(self) -> str:
+            return self.xsrf_form_html()
+
+        def post(self, title: str) -> str:
+            return f"{title} {len(self.files.get('file', []))}"
+
+    browser = full(site, Csrf())
+    page = browser.get("/")
+    field, token = re.search(r'name="([^"]+)" value="([^"]+)"', page.text).groups()
+    for value, status in [(token, 200), ("wrong", 403)]:
+        if encoding == "urlencoded":
+            kind, body = "application/x-www-form-urlencoded", f"title=x&{field}={value}".encode()
+        else:
+            parts = {f'name="{field}"': value, 'name="title"': "x", 'name="file"; filename="a"': "y" * 1000}
+            body = "".join(
+                f"--b\r\nContent-Disposition: form-data; {name}\r\n\r\n{text}\r\n" for name, text in parts.items()
+            )
+            kind, body = "multipart/form-data; boundary=b", f"{body}--b--\r\n".encode()
+        answer = browser.request("POST", "/", {**cookies_of(page), "Content-Type": kind}, body)
+        assert answer.status == status
+        assert status == 403 or answer.text == f"x {int(encoding == 'multipart')}"

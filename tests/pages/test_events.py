@@ -117,6 +117,7 @@ def test_feed():
     assert len(feed) == 1
     feed.send("c")
     assert b"data: c" in two.received
+    two.disconnect()
 
 
 def test_slow_listener():

@@ -419,15 +419,37 @@ def test_mounts():
     assert answers(site, "/say/more/declined") == ["said more/declined"]
 
 
+class Late404(Resource):
+    """Declines once it has the body."""
+
+    isLeaf = True
+
+    def render(self, request):
+        request.content.seek(0)
+        raise Declined
+
+
+def test_mounts_that_decline_late():
+    """A resource may decline a request with a body, which it has waited for: the next one is asked."""
+    inner, outer = Pages(), Pages()
+    inner.mount("/a/b", Late404())
+    inner.mount("/a", Late404())
+    outer.mount("/", inner)
+    outer.mount("/", Say())
+    exchange = SiteAgent(outer).connect()
+    exchange.heads.append(b"POST")
+    exchange.send(b"POST /a/b/c HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+    assert exchange.answers() == []
+    exchange.send(b"cd")
+    assert exchange.answer.text == "said a/b/c"
+
+
 def test_routes_are_listed():
     """An application tells what it answers, and where that stands."""
     site = Pages()
     site.route("/a/<int:item>", aliases=["/b/<int:item>"])(Shop("a").item)
     site.mount("/c", Say())
     rows = [(methods, path, handler) for methods, path, handler, _ in site.routes]
-    assert rows == [
-        ("GET", "/a/<int:item>", "Shop.item"),
-        ("GET", "/b/<int:item>", "Shop.item"),
-        ("any", "/c/...", "Say"),
-    ]
+    item = f"{__name__}.Shop.item"
+    assert rows == [("GET", "/a/<int:item>", item), ("GET", "/b/<int:item>", item), ("any", "/c/...", "Say")]
     assert all(place.file == __file__ for *_, place in site.routes)

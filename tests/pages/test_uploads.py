@@ -102,6 +102,8 @@ def test_no_file_was_chosen():
         ({"form_bytes": 10}, [part("title", b"x" * 5), part("n", b"1" * 5)], 200, ""),
         ({"form_bytes": 10}, [part("title", b"x" * 5), part("n", b"1" * 6)], 413, "A form has at most 10 bytes without its"),
         ({"form_bytes": 10, "upload_bytes": 20}, [part("file", b"x" * 20, "a")], 200, ""),
+        ({"uploads": 2}, [part("a", b"1", "a")] * 2, 200, ""),
+        ({"uploads": 2}, [part("a", b"1", "a")] * 3, 413, "A form has at most 2 files."),
         ({"fields": 3}, [part("a", b"1")] * 3, 200, ""),
         ({"fields": 3}, [part("a", b"1")] * 4, 413, "A form has at most 3 fields, with short headers."),
         ({}, [part("a" * 5000, b"1")], 413, "A form has at most 1000 fields, with short headers."),

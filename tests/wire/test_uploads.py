@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from mixweb.engine.listeners import free_port
 from tests.wire.conftest import BIN
 
 SITE = """
@@ -77,27 +76,20 @@ class Choose(Wrapper):
 
 application = service.Application("uploads")
 site = Site(Choose(), max_body_bytes=10**10)
-internet.TCPServer(PORT, site, interface="127.0.0.1").setServiceParent(application)
+internet.TCPServer(0, site, interface="127.0.0.1").setServiceParent(application)
 """
 
 BIG = 100_000_000
 
 
 @pytest.fixture
-def server(start, tmp_path, unused_port):
+def server(start, tmp_path):
     """A site with pages that take bodies while they arrive."""
-    (tmp_path / "site.tac").write_text(SITE.replace("PORT", str(unused_port)))
+    (tmp_path / "site.tac").write_text(SITE)
     running = start(BIN / "twistd", "--pidfile=", "-ny", "site.tac")
-    running.wait_for("Site starting on")
-    running.address = f"http://127.0.0.1:{unused_port}"
-    running.number = unused_port
+    running.number = int(running.wait_for(r"Site starting on (\d+)")[1])
+    running.address = f"http://127.0.0.1:{running.number}"
     return running
-
-
-@pytest.fixture
-def unused_port():
-    """A port that nobody listens on."""
-    return free_port(18100)
 
 
 @pytest.fixture
