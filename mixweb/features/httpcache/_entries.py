@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
 from mixweb.features.httpcache._directives import field_names, parse
-from mixweb.features.httpcache._rules import Fields, Policy, Stored, initial_age, lifetime, updated, vary_key
+from mixweb.features.httpcache._rules import Fields, Policy, Stored, lifetime, updated, vary_key
 
 #: What a stored answer takes up besides its body, in bytes, for what it has less of than of bytes.
 _OVERHEAD = 1024
@@ -36,7 +36,6 @@ class Entry:
     :ivar varies: the names of the request fields it varies by, in lower case.
     :ivar variant: what those were in the request it answered.
     :ivar stored: what decides about its use.
-    :ivar request_time: when it was asked for, in seconds since the epoch.
     """
 
     status: int
@@ -46,7 +45,6 @@ class Entry:
     varies: tuple[bytes, ...]
     variant: tuple[bytes | None, ...]
     stored: Stored
-    request_time: float
 
     @property
     def size(self) -> int:
@@ -70,48 +68,33 @@ def make(
     fields: Pairs,
     body: bytes,
     asked: Callable[[bytes], Sequence[bytes] | None],
-    times: tuple[float, float],
+    age: float,
+    now: float,
     policy: Policy,
 ) -> Entry:
     """
     An entry for an answer.
 
     :param asked: gives the lines of a field of the request, or ``None``.
-    :param times: when it was asked for, and when it came, in seconds since the epoch.
+    :param age: how old it was when it came, in seconds.
+    :param now: when that was, in seconds since the epoch.
     """
     names: Fields = lower(fields)
     directives = parse(names.get(b"cache-control", ()))
     varies = field_names(names.get(b"vary", ()))
-    stored = Stored(
-        directives, lifetime(status, directives, names, times[1], policy), initial_age(names, *times), times[1]
-    )
-    return Entry(status, reason, tuple(fields), body, varies, vary_key(varies, asked), stored, times[0])
+    stored = Stored(directives, lifetime(status, directives, names, now, policy), age, now)
+    return Entry(status, reason, tuple(fields), body, varies, vary_key(varies, asked), stored)
 
 
-def freshened(entry: Entry, news: Pairs, times: tuple[float, float], policy: Policy) -> Entry:
-    """The same answer after the server has said that it still holds (RFC 9111, 4.3.4)."""
-    variant = dict(zip(entry.varies, entry.variant, strict=True))
+def freshened(entry: Entry, news: Pairs, age: float, now: float, policy: Policy) -> Entry:
+    """
+    The same answer after the server has said that it still holds (RFC 9111, 4.3.4).
+
+    :param news: the fields of what the server said; ``age`` and ``now`` of that, as for :func:`make`.
+    """
     fields = updated(entry.fields, news)
-    again = make(entry.status, entry.reason, fields, entry.body, lambda name: _one(variant.get(name)), times, policy)
-    return again if again.varies == entry.varies else make_same_variant(again, entry)
-
-
-def make_same_variant(again: Entry, entry: Entry) -> Entry:
-    """An entry that varies as another one does."""
-    return Entry(
-        again.status,
-        again.reason,
-        again.fields,
-        again.body,
-        entry.varies,
-        entry.variant,
-        again.stored,
-        again.request_time,
-    )
-
-
-def _one(value: bytes | None) -> Sequence[bytes] | None:
-    return None if value is None else [value]
+    again = make(entry.status, entry.reason, fields, entry.body, lambda _: None, age, now, policy)
+    return replace(again, varies=entry.varies, variant=entry.variant)
 
 
 def dump(entry: Entry) -> bytes:
@@ -124,7 +107,8 @@ def dump(entry: Entry) -> bytes:
         ],
         "varies": [name.decode("latin-1") for name in entry.varies],
         "variant": [None if value is None else value.decode("latin-1") for value in entry.variant],
-        "times": [entry.request_time, entry.stored.response_time],
+        "age": entry.stored.initial_age,
+        "time": entry.stored.response_time,
     }
     data = json.dumps(head).encode()
     return _LENGTH.pack(len(data)) + data + entry.body
@@ -145,13 +129,11 @@ def load(data: bytes, policy: Policy) -> Entry:
         varies = tuple(name.encode("latin-1") for name in head["varies"])
         variant = tuple(None if value is None else value.encode("latin-1") for value in head["variant"])
         body = data[_LENGTH.size + length :]
-        begin, end = (float(time) for time in head["times"])
-        made = make(
-            head["status"], head["reason"].encode("latin-1"), fields, body, lambda name: None, (begin, end), policy
-        )
+        age, now = float(head["age"]), float(head["time"])
+        made = make(head["status"], head["reason"].encode("latin-1"), fields, body, lambda _: None, age, now, policy)
     except Exception as reason:
         raise ValueError(f"not a stored answer: {reason}") from None
-    return Entry(made.status, made.reason, made.fields, body, varies, variant, made.stored, begin)
+    return replace(made, varies=varies, variant=variant)
 
 
 class Memory:

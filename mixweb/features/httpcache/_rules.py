@@ -24,6 +24,9 @@ HEURISTIC = frozenset([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])
 #: What a stale answer may be sent in the place of (RFC 5861, 4).
 ERRORS = frozenset([500, 502, 503, 504])
 
+#: Reasons not to store an answer that are no reasons not to use the one that is stored.
+OF_THE_REQUEST = frozenset(["no-store-asked", "authorization"])
+
 #: Methods that change nothing (RFC 9110, 9.2.1).
 SAFE = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY"])
 
@@ -117,6 +120,11 @@ def initial_age(fields: Fields, request_time: float, response_time: float) -> fl
     return max(apparent, value + response_time - request_time)
 
 
+def is_for_all(directives: Directives) -> bool:
+    """Whether an answer to a request in somebody's name may be used for others (RFC 9111, 3.5)."""
+    return not directives.keys().isdisjoint((b"must-revalidate", b"public", b"s-maxage"))
+
+
 def why_not_stored(
     method: bytes,
     asked: Directives,
@@ -142,10 +150,10 @@ def why_not_stored(
     elif b"no-store" in directives:
         return "no-store"
     if b"no-store" in asked:
-        return "no-store"
+        return "no-store-asked"
     if b"private" in directives:
         return "private"
-    if authorized and directives.keys().isdisjoint((b"must-revalidate", b"public", b"s-maxage")):
+    if authorized and not is_for_all(directives):
         return "authorization"
     if b"set-cookie" in fields and not policy.strip_cookies:
         return "set-cookie"
@@ -193,9 +201,8 @@ def use(stored: Stored, asked: Directives, now: float, policy: Policy) -> Use:
         return Use.VALIDATE
     if _allows_stale(asked, staleness) and b"s-maxage" not in stored.directives:
         return Use.STALE
-    if staleness <= _extension(stored, b"stale-while-revalidate", policy.stale_while_revalidate):
-        return Use.MEANWHILE
-    return Use.VALIDATE
+    allowed = _extension(stored, b"stale-while-revalidate", policy.stale_while_revalidate)
+    return Use.MEANWHILE if allowed and staleness <= allowed else Use.VALIDATE
 
 
 def _allows_stale(asked: Directives, staleness: float) -> bool:
