@@ -34,6 +34,8 @@ def hold_answer(request: Request, until: Deferred[Any]) -> None:
     _ = request.client, request.host
     held = HeldChannel(request)
     request.channel = held
+    if request.producer is not None:
+        held.take_over(request.producer, request.streamingProducer)
     until.addCallbacks(lambda _: held.release(), held.refuse)
 
 
@@ -106,6 +108,11 @@ class HeldChannel:
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         """Keep several pieces of an answer."""
         self.write(b"".join(pieces))
+
+    def take_over(self, producer: Any, streaming: bool) -> None:
+        """Have somebody wait who has begun to write."""
+        self._channel.unregisterProducer()
+        self.registerProducer(producer, streaming)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Have somebody wait who would write more."""

@@ -125,6 +125,33 @@ class Talk:
         """Nothing."""
 
 
+class Said(Resource):
+    """
+    Answers with the fields of the query (``?Cache-Control=max-age=60&status=404``), and how often it was asked for the path.
+
+    It answers 304 to a condition that has its entity tag.
+    """
+
+    isLeaf = True
+
+    def __init__(self):
+        super().__init__()
+        self.counts = {}
+
+    def render(self, request):
+        name = request.path
+        self.counts[name] = self.counts.get(name, 0) + 1
+        for field, values in request.args.items():
+            if field == b"status":
+                request.setResponseCode(int(values[0]))
+            else:
+                request.setHeader(field, values[0])
+        if request.args.get(b"ETag") and request.getHeader(b"If-None-Match") in request.args[b"ETag"]:
+            request.setResponseCode(304)
+            return b""
+        return b"%d" % self.counts[name]
+
+
 class Slow(Resource):
     """Answers after a second."""
 
@@ -144,6 +171,7 @@ def Root():
         "digest": Digest(),
         "long": Long(),
         "events": Events(),
+        "said": Said(),
         "slow": Slow(),
         "talk": WebSocketResource(Talk),
         "away": Redirect(b"/echo/here"),

@@ -5,11 +5,11 @@ The proxy in front of real servers: stock ``twistd web``, nginx, and one that sp
 """
 
 import hashlib
-import http.client
 import os
 import re
 import resource
 import select
+import signal
 import socket
 import ssl
 import threading
@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.wire.conftest import BIN, ROOT
+from tests.wire.conftest import BIN
 from tests.wire.origin import PIECE
 
 SOAK = bool(os.environ.get("MIXWEB_SOAK"))
@@ -47,16 +47,6 @@ http {{
   }}
 }}
 """
-
-
-@pytest.fixture
-def origin(start, tmp_path):
-    """A stock ``twistd web``: its URL."""
-    server = start(
-        BIN / "twistd", "-n", "--pidfile=", "web", "--listen", "tcp:0:interface=127.0.0.1",
-        "--class", "tests.wire.origin.Root", "--logfile", tmp_path / "origin.log", PYTHONPATH=str(ROOT),
-    )  # fmt: skip
-    return "http://127.0.0.1:" + server.wait_for(r"Site starting on (\d+)")[1]
 
 
 @pytest.fixture
@@ -380,18 +370,19 @@ def test_a_server_that_is_started_again(origin, start, twistd, curl, tmp_path):
         behind.stop()
 
 
-def test_reload(origin, twistd, tmp_path, curl):
+def test_reload(origin, twistd, tmp_path):
     """A reload does not cut off what is under way, and the new configuration answers at once."""
     (tmp_path / "site.toml").write_text(f'listen = ["tcp:0"]\n[proxy]\nto = ["{origin}"]\n')
     server = twistd("--config", tmp_path / "site.toml")
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    client.request("GET", "/slow")
-    (tmp_path / "site.toml").write_text(f'listen = ["tcp:0"]\n[proxy]\nto = ["{origin}"]\nat = "/new"\n')
-    server.send(1)
-    server.wait_for("reloaded")
-    assert curl(f"{server.url}/new/echo")[2].startswith("GET /echo")
-    assert client.getresponse().read() == b"slow"
-    client.close()
+    with server.connect() as listener, server.client() as client:
+        listener.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        read_until(listener, b": begin\n\n")
+        (tmp_path / "site.toml").write_text(f'listen = ["tcp:0"]\n[proxy]\nto = ["{origin}"]\nat = "/new"\n')
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded")
+        client.request("GET", "/new/events/next")
+        assert client.getresponse().read() == b"1"
+        read_until(listener, b"data: 1\n\n")
 
 
 def test_nothing_is_read_that_nobody_takes(origin, twistd):

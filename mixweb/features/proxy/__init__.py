@@ -4,25 +4,21 @@ A reverse proxy: requests are answered by other servers.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import connectProtocol
-from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
-
 from mixweb.engine.authority import parse_authority
-from mixweb.engine.clients import TLS, ConnectFailed, client_context, connect, resolve, unix_place
 from mixweb.engine.fields import TOKEN
 from mixweb.feature import Context, FilePath, Mount, MountSettings, option
+from mixweb.features.proxy._connect import Connecting
+from mixweb.features.proxy._edits import AnswerEdits, RequestEdits
 from mixweb.features.proxy._health import HealthService
-from mixweb.features.proxy._resource import AnswerEdits, ProxyResource, RequestEdits
-from mixweb.features.proxy._target import Paths, Target, targets
+from mixweb.features.proxy._resource import ProxyResource
+from mixweb.features.proxy._target import Paths, targets
 from mixweb.features.proxy._upstreams import Upstream, Upstreams
 from mixweb.kit.rewriting import rule_step
-from mixweb.kit.upstream.pool import Connect, Pool, PoolLimits, PoolService
+from mixweb.kit.upstream.pool import PoolLimits, PoolService
 
 _LINE = "'NAME: VALUE'"
 
@@ -136,77 +132,18 @@ def status_range(text: str) -> tuple[int, int]:
     return int(low), int(high or low)
 
 
-def connector(target: Target, reactor: Any, timeout: int, tls: TLS | None) -> Connect:
-    """What connects protocols to a server."""
-    if target.socket:
-        return lambda protocol: connect(reactor, [unix_place(target.socket)], protocol, timeout)
-
-    def begin(protocol: IProtocol) -> Deferred[IProtocol]:
-        found = resolve(reactor, target.host, target.port)
-        if not found.called:
-            found.addTimeout(timeout, reactor, onTimeoutCancel=_no_address)
-        return found.addCallback(lambda places: connect(reactor, places, protocol, timeout, tls))
-
-    return begin
-
-
-def _no_address(_: object, __: object) -> Any:
-    raise ConnectFailed("its name is not resolved in time", timed_out=True)
-
-
-def _adapted(item: Any) -> Connect:
-    """What connects protocols, as one gave it in Python: a function, or an endpoint of Twisted's."""
-    if IStreamClientEndpoint.providedBy(item):
-        return lambda protocol: connectProtocol(item, protocol)
-    connecting: Connect = item
-    return connecting
-
-
-def tls_for(target: Target, settings: Proxy, context: ssl.SSLContext | None) -> TLS | None:
-    """How TLS is spoken to a server, if it is."""
-    if context is None or target.scheme != "https":
-        return None
-    return TLS(context, settings.tls_name or target.host)
-
-
 def build(settings: Proxy, context: Context) -> ProxyResource:
-    found = targets(settings.to)
-    secure = any(isinstance(target, Target) and target.scheme == "https" for target in found)
-    tls = client_context(str(settings.ca), not settings.insecure) if secure else None
     if settings.insecure:
         context.warn("proxy: the certificates of upstream servers are not verified (insecure)")
-    limits = PoolLimits(
-        settings.max_connections,
-        settings.queue,
-        settings.queue_timeout,
-        settings.timeout,
-        settings.idle_timeout,
-        settings.keep_alive,
-    )
-    upstreams, connects = [], []
-    for index, target in enumerate(found):
-        if isinstance(target, Target):
-            connects.append(
-                connector(target, context.reactor, settings.connect_timeout, tls_for(target, settings, tls))
-            )
-        else:
-            connects.append(_adapted(target))
-            target = Target("http", "", 0, "", b"localhost", b"", False)
-        name = target.name if target.host or target.socket else f"upstream {index + 1}"
-        weight = settings.weights[index] if settings.weights else 1
-        upstreams.append(Upstream(target, Pool(connects[-1], limits), name, weight))
-    group = Upstreams(upstreams, settings.balance, settings.max_failures, settings.rest)
-    context.add_service(PoolService(context.reactor, [upstream.pool for upstream in upstreams]))
+    if settings.websocket:
+        context.expect_tunnels()
+    group = Upstreams(_upstreams(settings, context), settings.balance, settings.max_failures, settings.rest)
+    context.add_service(PoolService(context.reactor, [upstream.pool for upstream in group.all]))
     if settings.health:
+        accepted = status_range(settings.health_status)
         context.add_service(
             HealthService(
-                context.reactor,
-                group,
-                connects,
-                settings.health,
-                settings.health_interval,
-                settings.health_timeout,
-                status_range(settings.health_status),
+                context.reactor, group, settings.health, settings.health_interval, settings.health_timeout, accepted
             )
         )
     return ProxyResource(
@@ -219,6 +156,25 @@ def build(settings: Proxy, context: Context) -> ProxyResource:
         cookie=settings.cookie if settings.balance == "cookie" else "",
         websocket=settings.websocket,
     )
+
+
+def _upstreams(settings: Proxy, context: Context) -> list[Upstream]:
+    limits = PoolLimits(
+        settings.max_connections,
+        settings.queue,
+        settings.queue_timeout,
+        settings.timeout,
+        settings.idle_timeout,
+        settings.keep_alive,
+    )
+    connecting = Connecting(
+        context.reactor, settings.connect_timeout, str(settings.ca), settings.tls_name, not settings.insecure
+    )
+    weights = settings.weights or [1] * len(settings.to)
+    return [
+        connecting.upstream(item, number, weight, limits)
+        for number, (item, weight) in enumerate(zip(targets(settings.to), weights, strict=True), 1)
+    ]
 
 
 FEATURE = Mount("proxy", Proxy, build)

@@ -5,27 +5,13 @@ The answer of an upstream server as the client gets it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from mixweb.features.proxy._request import named_tokens
-from mixweb.kit.headerlines import FRAMING
-
-#: What is between an upstream and this server.
-DROPPED = (FRAMING - {b"content-length"}) | {b"proxy-authenticate", b"proxy-authentication-info"}
 
 #: What names addresses of the upstream's own.
 MAPPED = frozenset([b"location", b"content-location", b"refresh", b"set-cookie"])
 
 _URL = re.compile(rb"(?:(?i:(https?)):)?//([^/?#]*)(.*)", re.DOTALL)
 _REFRESH = re.compile(rb"([^=]*;\s*(?i:url)\s*=\s*[\"']?)([^\"']*)(.*)", re.DOTALL)
-
-
-def passed(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The fields that are passed on: those about the connection are not."""
-    pairs = list(pairs)
-    named = named_tokens(value for name, value in pairs if name.lower() == b"connection") - {b"content-length"}
-    return [(name, value) for name, value in pairs if (key := name.lower()) not in named and key not in DROPPED]
 
 
 def origin_of(scheme: bytes, authority: bytes) -> tuple[bytes, bytes]:

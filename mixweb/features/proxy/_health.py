@@ -4,7 +4,6 @@ Health checks: upstream servers are asked for a page again and again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -14,7 +13,7 @@ from mixweb.engine.responses import ResponseHead
 from mixweb.features.proxy._target import join
 from mixweb.features.proxy._upstreams import Upstream, Upstreams
 from mixweb.kit.upstream.connection import Broken, Connection
-from mixweb.kit.upstream.pool import Connect, Pool, PoolLimits
+from mixweb.kit.upstream.pool import Pool, PoolLimits
 
 
 class Check:
@@ -84,7 +83,6 @@ class HealthService(Service):
         self,
         reactor: Any,
         upstreams: Upstreams,
-        connects: Sequence[Connect],
         path: str,
         interval: int,
         timeout: int,
@@ -93,7 +91,7 @@ class HealthService(Service):
         self.upstreams = upstreams
         self.accepted = accepted
         limits = PoolLimits(connections=1, queue=0, first_byte=timeout, between=timeout, keep=2 * interval)
-        self.pools = [Pool(connect, limits) for connect in connects]
+        self.pools = [Pool(upstream.pool.connect, limits) for upstream in upstreams.all]
         self.heads = [_head(upstream, path.encode("ascii")) for upstream in upstreams.all]
         self._checking = self._every(reactor, self.check)
         self._looking = self._every(reactor, self._look)

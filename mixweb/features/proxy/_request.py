@@ -1,14 +1,13 @@
 """
-The head of a request as an upstream server gets it. It is made anew: nothing that frames a message is copied.
+What upstream servers are told about on whose behalf they are asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from mixweb.kit.headerlines import FRAMING
+from mixweb.kit.upstream.fields import NOT_ASKED
 
 #: What says on whose behalf a request is sent: we say it anew.
 FORWARDED = frozenset(
@@ -17,12 +16,8 @@ FORWARDED = frozenset(
     b" x-original-host x-url-scheme front-end-https client-ip true-client-ip x-cluster-client-ip".split()
 )
 
-#: What is between this server and its client, or its upstream; ``Proxy`` becomes a variable of CGI programs.
-DROPPED = (
-    FRAMING
-    | FORWARDED
-    | frozenset(b"host expect http2-settings proxy proxy-authenticate proxy-authorization via".split())
-)
+#: What is not passed on as it came.
+DROPPED = NOT_ASKED | FORWARDED
 
 
 @dataclass(frozen=True)
@@ -41,27 +36,6 @@ class Origin:
     secure: bool
     host: bytes
     prefix: bytes
-
-
-def named_tokens(values: Iterable[bytes]) -> set[bytes]:
-    """The names in the lines of a ``Connection`` field, in lower case."""
-    return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
-
-
-def passed(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """
-    The fields that are passed on: those that are about the connection, or that we say ourselves, are not.
-
-    CGI and its kin know no difference between hyphens and underscores, so a name that is one of those but for its
-    underscores is not passed either.
-    """
-    pairs = list(pairs)
-    named = named_tokens(value for name, value in pairs if name.lower() == b"connection")
-    return [
-        (name, value)
-        for name, value in pairs
-        if (key := name.lower()) not in named and key not in DROPPED and key.replace(b"_", b"-") not in DROPPED
-    ]
 
 
 def _node(address: str) -> str:
@@ -94,8 +68,3 @@ def forwarded(origin: Origin) -> list[tuple[bytes, bytes]]:
     first = b"for=%b%b;proto=%b" % (_node(origin.client).encode(), host, b"https" if origin.secure else b"http")
     others = [b"for=" + _node(proxy).encode() for proxy in origin.proxies]
     return [(b"Forwarded", b", ".join([first, *others]))]
-
-
-def lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Fields as they are sent."""
-    return b"".join([b"%b: %b\r\n" % field for field in fields])

@@ -4,25 +4,25 @@ The resource that passes requests on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from secrets import token_hex
+from base64 import b64encode
+from collections.abc import Sequence
+from secrets import token_bytes, token_hex
+from typing import NamedTuple
 
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from mixweb.engine._head import LINE, SECTION, Fields
+from mixweb.engine._head import LINE
 from mixweb.engine.body import IBodyReceiver
 from mixweb.engine.request import Request
 from mixweb.engine.responses import ResponseHead
 from mixweb.features.proxy import _answer, _request
+from mixweb.features.proxy._edits import AnswerEdits, RequestEdits, client_of
 from mixweb.features.proxy._request import Origin
 from mixweb.features.proxy._target import Paths, join
 from mixweb.features.proxy._upstreams import Upstream, Upstreams, by_hash
-from mixweb.interfaces import IClientAddress, IUser
-from mixweb.kit.headerlines import grouped, header_lines, names_matcher
-from mixweb.kit.placeholders import Template, escape_field
 from mixweb.kit.rules import path_text, quote_path
 from mixweb.kit.upstream.connection import Broken
+from mixweb.kit.upstream.fields import Via, answered, as_received, asked, block, goes_further, named_tokens, pairs_of
 from mixweb.kit.upstream.pool import Pool
 from mixweb.kit.upstream.relay import Answer, Relay
 from mixweb.wrapper import HTTPError, Leaf
@@ -42,76 +42,20 @@ _COOKIE_BYTES = 8
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 
-class RequestEdits:
+class Prepared(NamedTuple):
     """
-    What is changed in the fields of requests.
+    What is made of the fields of a request.
 
-    :param set: ``Name: value`` lines; a value may have ``{client}``, ``{host}``, ``{scheme}`` and ``{user}`` in it.
-    :param remove: names and globs.
-    """
-
-    def __init__(self, set: Sequence[str], remove: Sequence[str]) -> None:
-        self.remove = names_matcher(remove, frozenset([b"host"]))
-        self.set = [
-            (name, Template(value.decode("latin-1"), _PLACEHOLDERS)) for name, value in header_lines("request_set", set)
-        ]
-        self._names = {name.lower() for name, _ in self.set}
-        self.constant = all(template.constant is not None for _, template in self.set)
-
-    def __call__(self, request: Request, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        matcher, names = self.remove, self._names
-        kept = [
-            (name, value)
-            for name, value in fields
-            if (key := name.lower()) not in names and not (matcher is not None and matcher.match(key))
-        ]
-        for name, template in self.set:
-            value = template.render(request, escape_field)
-            if value:
-                kept.append((name, value.encode("latin-1", "replace")))
-        return kept
-
-
-_PLACEHOLDERS: Mapping[str, Callable[[Request], str]] = {
-    "client": lambda request: client_of(request)[0],
-    "host": lambda request: (request.getHeader(b"Host") or b"").decode("latin-1"),
-    "scheme": lambda request: "https" if request.isSecure() else "http",
-    "user": lambda request: getattr(IUser(request, None), "name", ""),
-}
-
-
-class AnswerEdits:
-    """
-    What is changed in the fields of answers.
-
-    :param set: ``Name: value`` lines that take the place of what the upstream says.
-    :param add: lines that are added to it.
-    :param remove: names and globs.
+    :ivar proxy: who has made it.
+    :ivar at: the path of the mount.
+    :ivar lines: the fields as upstream servers get them, without ``Host`` and those that frame the body.
+    :ivar websocket: whether they ask for a WebSocket, and it is passed on.
     """
 
-    def __init__(self, set: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> None:
-        self.remove = names_matcher(remove, frozenset([b"content-length"]))
-        self.set = grouped(header_lines("set", set))
-        self.add = header_lines("add", add)
-
-    def __call__(self, fields: list[tuple[bytes, bytes]]) -> Headers:
-        headers = Headers()
-        for name, value in fields:
-            if self.remove is None or not self.remove.match(name.lower()):
-                headers.addRawHeader(name, value)
-        for name, values in self.set:
-            headers.setRawHeaders(name, values)
-        for name, value in self.add:
-            headers.addRawHeader(name, value)
-        return headers
-
-
-def client_of(request: Request) -> tuple[str, tuple[str, ...]]:
-    """Who sent a request, and the trusted proxies it came through."""
-    told = IClientAddress(request, None)
-    if told is not None:
-        return told.host, told.proxies
-    return getattr(request.getClientAddress(), "host", ""), ()
+    proxy: ProxyResource
+    at: list[bytes]
+    lines: bytes
+    websocket: bool
 
 
 @implementer(IBodyReceiver)
@@ -148,15 +92,17 @@ class ProxyResource(Leaf):
         self.cookie = cookie.encode("ascii")
         self.websocket = websocket
         self.keyed = upstreams.policy is by_hash and len(upstreams.all) > 1
-        self.via = b"1.1 mixweb-" + token_hex(4).encode("ascii")
+        self.via = Via()
 
     def handle(self, request: Request) -> None:
         if request.head is None:
             check_line(request)
-        if request.method == b"TRACE":
-            # It would show the client what this server adds.
-            raise HTTPError(405, "TRACE is not passed on.", [(b"Allow", _ALLOWED)])
-        if request.method == b"OPTIONS" and request.getHeader(b"Max-Forwards") is not None and not _one_less(request):
+        if request.method == b"TRACE" or (
+            request.method == b"CONNECT" and not (self.websocket and asks_for_websocket(request))
+        ):
+            # TRACE would show the client what this server adds.
+            raise HTTPError(405, "TRACE and CONNECT are not passed on.", [(b"Allow", _ALLOWED)])
+        if not goes_further(request):
             request.setResponseCode(204)
             request.setHeader(b"Allow", _ALLOWED)
             request.complete(b"")
@@ -165,9 +111,9 @@ class ProxyResource(Leaf):
 
     # The request
 
-    def lines(self, request: Request) -> bytes:
-        """The fields of a request as upstream servers get them, without ``Host`` and those that frame the body."""
-        fields, known = untouched_fields(request), request.__dict__
+    def prepare(self, request: Request) -> Prepared:
+        """What is made of the fields of a request."""
+        fields, known = as_received(request), request.__dict__
         if (
             fields is None
             or not self.request_edits.constant
@@ -176,32 +122,22 @@ class ProxyResource(Leaf):
             or "isSecure" in known
         ):
             # Another feature has said who asks, and how, or may have.
-            return self.make_lines(request)
-        if fields.notes is None or fields.notes[0] is not self:
+            return self.prepare_anew(request)
+        notes = fields.notes
+        if type(notes) is not Prepared or notes.proxy is not self or notes.at != request.prepath:
             # The same section comes again with the next request of this connection.
-            fields.notes = (self, self.make_lines(request))
-        made: bytes = fields.notes[1]
-        return made
+            notes = fields.notes = self.prepare_anew(request)
+        return notes
 
-    def make_lines(self, request: Request) -> bytes:
-        """The same, made anew."""
-        headers, received = request.requestHeaders, untouched_fields(request)
-        if received is not None:
-            pairs: Sequence[tuple[bytes, bytes]] = received.pairs
-        else:
-            pairs = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        fields = _request.passed(pairs)
-        via = headers.getRawHeaders(b"Via") or ()
-        if any(self.via in value for value in via):
-            raise HTTPError(508, "The request came round to this server again.")
+    def prepare_anew(self, request: Request) -> Prepared:
+        """The same, whatever is known."""
+        fields = asked(pairs_of(request), _request.DROPPED)
+        via = self.via.of(request)
         origin = self.origin(request)
         for make in self.forwarded:
             fields += make(origin)
-        fields.append((b"Via", b", ".join([*via, self.via])))
-        block = _request.lines(self.request_edits(request, fields))
-        if SECTION.fullmatch(block) is None:
-            raise HTTPError(400, "A field of the request is malformed.")
-        return block
+        lines = block(self.request_edits(request, [*fields, via]))
+        return Prepared(self, request.prepath, lines, self.websocket and asks_for_websocket(request))
 
     def origin(self, request: Request) -> Origin:
         """On whose behalf a request is sent."""
@@ -238,7 +174,7 @@ class ProxyResource(Leaf):
     def fields(self, request: Request, head: ResponseHead, upstream: Upstream) -> Answer:
         """The fields of an answer as the client gets them."""
         if head.notes is None:
-            headers = self.answer_edits(_answer.passed(head.fields.pairs))
+            headers = self.answer_edits(answered(head.fields.pairs))
             mapped = [name for name, _ in headers.getAllRawHeaders() if name.lower() in _answer.MAPPED]
             head.notes = ([*headers.getAllRawHeaders()], mapped)
         fields, mapped = head.notes
@@ -276,15 +212,19 @@ class ProxyRelay(Relay):
     :ivar upstream: the server that is asked.
     """
 
-    __slots__ = ("lines", "proxy", "rest", "upstream")
+    __slots__ = ("prepared", "proxy", "rest", "upstream")
 
     upstream: Upstream
 
     def __init__(self, proxy: ProxyResource, request: Request) -> None:
         self.proxy = proxy
         self.rest = proxy.paths.rest(request)
-        self.lines = proxy.lines(request)
-        super().__init__(request, b"websocket" if proxy.websocket and wants_websocket(request) else b"")
+        self.prepared = prepared = proxy.prepare(request)
+        # With CONNECT nothing else comes here; over HTTP/2 the fields may be shared with another request.
+        switches = request.method == b"CONNECT" or (
+            prepared.websocket and request.method == b"GET" and request.clientproto == b"HTTP/1.1"
+        )
+        super().__init__(request, b"websocket" if switches else b"")
 
     def choose(self, tried: Sequence[Pool]) -> Pool | None:
         proxy = self.proxy
@@ -296,12 +236,16 @@ class ProxyRelay(Relay):
 
     def head(self) -> bytes:
         target = self.upstream.target
-        switch = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.switch if self.switch else b""
+        switch = b""
+        if self.switch:
+            switch = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.switch
+            if self.request.method == b"CONNECT":
+                switch += b"Sec-WebSocket-Key: %b\r\n" % b64encode(token_bytes(16))
         return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b" % (
             self.method,
             join(target.base, target.tail, self.rest),
             self.proxy.host_for(self.request, self.upstream),
-            self.lines,
+            self.prepared.lines,
             switch,
         )
 
@@ -317,30 +261,13 @@ class ProxyRelay(Relay):
             upstreams.failed(self.upstream, reason.detail)
 
 
-def untouched_fields(request: Request) -> Fields | None:
-    """The field section of a request as it was received, unless something has changed it since."""
-    if request.head is None or getattr(request.requestHeaders, "_fields", None) is not request.head.fields:
-        return None
-    fields: Fields | None = request.head.fields
-    return fields
-
-
-def wants_websocket(request: Request) -> bool:
-    """Whether a request asks for a WebSocket (RFC 6455, 4.1)."""
-    upgrade = request.requestHeaders.getRawHeaders(b"Upgrade")
-    if not upgrade or request.method != b"GET" or request.clientproto != b"HTTP/1.1":
-        return False
-    named = _request.named_tokens(request.requestHeaders.getRawHeaders(b"Connection") or ())
-    return upgrade[0].strip().lower() == b"websocket" and b"upgrade" in named
-
-
-def _one_less(request: Request) -> bool:
-    """Count ``Max-Forwards`` down; whether the request may be passed on (RFC 9110, 7.6.2)."""
-    left = request.getHeader(b"Max-Forwards") or b""
-    if not left.isdigit() or len(left) > 9:
-        raise HTTPError(400, "Max-Forwards is not a number.")
-    request.requestHeaders.setRawHeaders(b"Max-Forwards", [b"%d" % max(0, int(left) - 1)])
-    return int(left) > 0
+def asks_for_websocket(request: Request) -> bool:
+    """Whether the fields of a request ask for a WebSocket (RFC 6455, 4.1), or its stream does (RFC 8441)."""
+    if request.method == b"CONNECT":
+        return getattr(request.head, "protocol", None) == b"websocket"
+    asked_for = request.requestHeaders.getRawHeaders
+    upgrade = asked_for(b"Upgrade") or (b"",)
+    return upgrade[0].strip().lower() == b"websocket" and b"upgrade" in named_tokens(asked_for(b"Connection") or ())
 
 
 def check_line(request: Request) -> None:

@@ -128,11 +128,8 @@ class Pool:
         if reason.check(CancelledError):
             self._start_waiting()
             return
-        error = reason.value if isinstance(reason.value, ConnectFailed) else ConnectFailed(str(reason.value))
         self._start_waiting()
-        exchange.broken(
-            NoConnection(504 if error.timed_out else 502, f"The server behind this one cannot be reached: {error}.")
-        )
+        exchange.broken(_unreachable(reason.value))
 
     # What connections tell
 
@@ -187,6 +184,13 @@ class Pool:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.drop()
+
+
+def _unreachable(error: BaseException | None) -> Broken:
+    if isinstance(error, Broken):
+        return error
+    late = isinstance(error, ConnectFailed) and error.timed_out
+    return NoConnection(504 if late else 502, f"The server behind this one cannot be reached: {error}.")
 
 
 class PoolService(Service):

@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from mixweb.engine.request import Request
 from mixweb.engine.responses import ResponseHead
-from mixweb.kit.upstream.body import Body, body_of
+from mixweb.kit.upstream.body import Body, body_of, no_body
 from mixweb.kit.upstream.connection import Broken, Connection
 from mixweb.kit.upstream.pool import NoConnection, Overloaded, Pool
-from mixweb.kit.upstream.tunnel import open_tunnel
+from mixweb.kit.upstream.tunnel import upgrade
 
 #: Methods that may be repeated (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset(
@@ -37,13 +37,18 @@ class Relay:
     :param switch: the protocol that the connection may switch to, in lower case; empty for none.
     """
 
+    body: Body
+
     __slots__ = ("_gone", "_retried", "_tried", "_waits", "body", "connection", "method", "pool", "request", "switch")
 
     def __init__(self, request: Request, switch: bytes = b"") -> None:
         self.request = request
-        self.method = request.method
         self.switch = switch
-        self.body: Body = body_of(request)
+        if switch:
+            # Over HTTP/2 a WebSocket is asked for with CONNECT, and what comes with it is no body (RFC 8441).
+            self.method, self.body = b"GET", no_body(b"GET")
+        else:
+            self.method, self.body = request.method, body_of(request)
         self.pool: Pool | None = None
         self.connection: Connection | None = None
         self._gone = False
@@ -121,7 +126,7 @@ class Relay:
         if head.status == 100:
             self.body.go_on()
         elif hasattr(channel, "write_interim"):
-            channel.write_interim(head.status, head.reason, self._headers(head))
+            channel.write_interim(head.status, head.reason, Headers(dict(self.fields(head))))
 
     def switched(self, head: ResponseHead, connection: Connection, rest: bytes) -> None:
         self.connection = None
@@ -130,10 +135,13 @@ class Relay:
             self.broken(Broken(502, "The server behind this one switched to another protocol unasked."))
             return
         self.ended(None)
-        headers = self._headers(head)
-        headers.setRawHeaders(b"Connection", [b"Upgrade"])
-        headers.setRawHeaders(b"Upgrade", [self.switch])
-        open_tunnel(self.request, head.status, headers, connection, rest)
+        fields = [
+            (name, value)
+            for name, values in self.fields(head)
+            for value in values
+            if self.request.method == b"GET" or name.lower() != b"sec-websocket-accept"
+        ]
+        upgrade(self.request, self.switch, fields, connection, rest)
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         self.connection = None
@@ -141,7 +149,7 @@ class Relay:
         self.ended(None)
         request = self.request
         try:
-            self._take(head)
+            self.take(head)
             gather = getattr(request.transport, "gather", None)
             if self.method == b"HEAD":
                 request.finish()
@@ -156,7 +164,7 @@ class Relay:
         assert self.connection is not None
         self.connection.patient = head.fields.values.get(b"content-type", (b"",))[0].startswith(b"text/event-stream")
         try:
-            self._take(head)
+            self.take(head)
             self.request.registerProducer(self, True)
             self.request.write(b"")
         except Exception:
@@ -221,7 +229,8 @@ class Relay:
 
     # The answer
 
-    def _take(self, head: ResponseHead) -> None:
+    def take(self, head: ResponseHead) -> None:
+        """Make the head of an answer that of the answer to the request."""
         request = self.request
         request.code = head.status
         request.code_message = head.reason
@@ -230,12 +239,6 @@ class Relay:
         for name, values in self.fields(head):
             there = headers.get(name)
             headers[name] = [*values] if there is None or name in _REPLACED else [*there, *values]
-
-    def _headers(self, head: ResponseHead) -> Headers:
-        headers = Headers()
-        for name, values in self.fields(head):
-            headers.setRawHeaders(name, values)
-        return headers
 
     # What the client's connection tells
 

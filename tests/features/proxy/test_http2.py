@@ -147,8 +147,59 @@ def test_a_length_without_a_body(behind):
     assert b"content-length" not in proxied.server.received.lower()
 
 
-def test_no_websockets(behind):
-    """WebSockets are relayed over HTTP/1.1 only: an answer with another protocol is 502."""
+ASK = {
+    ":method": "CONNECT", ":protocol": "websocket", ":path": "/chat", ":scheme": "https", ":authority": "h.example",
+    "sec-websocket-version": "13", "sec-websocket-protocol": "chat", "origin": "https://h.example",
+}  # fmt: skip
+ACCEPT = (
+    b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n"
+    b"Sec-WebSocket-Protocol: chat\r\n\r\n"
+)
+
+
+def test_websockets(behind):
+    """A WebSocket on a stream (RFC 8441) is one of HTTP/1.1 to the server."""
+    proxied = behind(Server())
+    proxied.agent.site.extended_connect = True
+    client = Client(proxied)
+    client.connection.send_headers(1, list(ASK.items()))
+    client.exchange()
+    lines = proxied.server.received.decode().split("\r\n")
+    assert lines[0] == "GET /chat HTTP/1.1"
+    for line in (
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "sec-websocket-version: 13",
+        "sec-websocket-protocol: chat",
+    ):
+        assert lines.count(line) == 1
+    assert [len(line) for line in lines if line.startswith("Sec-WebSocket-Key: ")] == [43]
+    proxied.server.last.send(ACCEPT + b"\x81\x05hello")
+    client.exchange()
+    (head,) = [dict(event.headers) for event in client.events if isinstance(event, h2.events.ResponseReceived)]
+    assert (head[":status"], head["sec-websocket-protocol"], client.body) == ("200", "chat", b"\x81\x05hello")
+    assert {"sec-websocket-accept", "upgrade", "connection"}.isdisjoint(head)
+    client.connection.send_data(1, b"\x81\x85abcdefghi")
+    client.exchange()
+    assert proxied.server.received.endswith(b"\r\n\r\n\x81\x85abcdefghi")
+    client.connection.send_data(1, b"", end_stream=True)
+    client.exchange()
+    assert proxied.server.open == []
+    assert proxied.is_sound()
+
+
+def test_refused_websockets(behind):
+    """A server that refuses one is passed back."""
+    proxied = behind(Server(b"HTTP/1.1 403 F\r\nContent-Length: 2\r\n\r\nno"))
+    proxied.agent.site.extended_connect = True
+    client = Client(proxied)
+    client.connection.send_headers(1, list(ASK.items()))
+    client.exchange()
+    assert (client.status, client.body) == (403, b"no")
+
+
+def test_switches_unasked(behind):
+    """An answer with another protocol to a request for a page is 502."""
     proxied = behind(Server(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"))
     client = Client(proxied)
     client.ask(GET)

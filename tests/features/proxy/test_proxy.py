@@ -11,7 +11,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from mixweb.assemble import Assembler, BuildError
 from mixweb.features.forwarded import Forwarded
 from mixweb.features.headers import Headers
-from mixweb.features.proxy import FEATURE, Proxy, connector, status_range
+from mixweb.features.proxy import FEATURE, Proxy, status_range
+from mixweb.features.proxy._connect import Connecting
 from mixweb.features.proxy._target import join, parse_target
 from mixweb.features.respond import Respond
 from mixweb.plan import Host, Plan
@@ -149,7 +150,7 @@ PATHS = [
 def test_paths(url, at, settings, target, asked, behind, monkeypatch):
     """The mount's path is taken off, rules make another path of it, and it is appended to that of the URL."""
     server = Server(HELLO)
-    monkeypatch.setattr("mixweb.features.proxy.connector", lambda *arguments: server)
+    monkeypatch.setattr(Connecting, "to", lambda connecting, target: server)
     proxied = behind(url, at=at, **settings)
     proxied.get(target)
     assert server.received.split(b" ")[1].decode() == asked
@@ -377,7 +378,7 @@ def test_function_or_endpoint(behind):
 def test_connector_names_the_socket(tmp_path):
     """A UNIX socket that nobody listens on is a reason to say so."""
     failures = []
-    connecting = connector(parse_target(f"unix:{tmp_path}/none"), Clock(), 5, None)(None)
+    connecting = Connecting(Clock(), 5).to(parse_target(f"unix:{tmp_path}/none"))(None)
     connecting.addErrback(failures.append)
     assert "no such file" in str(failures[0].value)
 
