@@ -83,13 +83,13 @@ class SessionWrapper(Wrapper):
         request.setComponent(ISession, session)
         request.find_session = self._twisted_session
         request.before_headers(session.leave)
-        name = self._names[request.isSecure()]
-        id = request.received_cookies.get(name)
+        secure = request.isSecure()
+        id = request.received_cookies.get(self._names[secure])
         if id is None or not _ID.match(id):
             self.forward(request)
             return
-        key = self.sessions.key_of(id, self._scope(request, name))
-        loading = self.sessions.find(key)
+        key = self.sessions.key_of(id, self._scope(request, secure))
+        loading: Deferred[Any] = self.sessions.find(key)
         if loading.called and not isinstance(loading.result, (Failure, Deferred)):
             self._go_on(session, request, key, loading.result)
         else:
@@ -107,13 +107,13 @@ class SessionWrapper(Wrapper):
             request.setComponent(ISessionTag, session)
         self.forward(request)
 
-    def _scope(self, request: Request, name: bytes) -> bytes:
+    def _scope(self, request: Request, secure: bool) -> bytes:
         """Where an id is good: as browsers keep cookies, so that nobody carries one to another host."""
-        return b"%b\0%b" % (name, self.domain or request.getRequestHostname())
+        return b"%b\0%d\0%b" % (self._names[secure], secure, self.domain or request.getRequestHostname())
 
     def make_id(self, request: Request) -> tuple[str, bytes]:
         """A new id, and what it is stored under."""
-        return self.sessions.make(self._scope(request, self._names[request.isSecure()]))
+        return self.sessions.make(self._scope(request, request.isSecure()))
 
     def _twisted_session(self, request: Request) -> Any:
         session: Any = ISession(request)

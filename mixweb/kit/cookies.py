@@ -7,8 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from twisted.web.http_headers import Headers
-
+from mixweb.engine._headers import ResponseFields
 from mixweb.engine.fields import TOKEN
 
 #: With which requests of other sites a cookie is sent.
@@ -75,16 +74,18 @@ class Cookie:
         return b"%b=%b%b" % (self.name_of(secure), value, "".join(attributes).encode())
 
 
-def vary_on_cookie(headers: Headers) -> None:
+def vary_on_cookie(headers: ResponseFields) -> None:
     """Tell caches that the answer would be another one with other cookies."""
+    if not headers.has(b"Vary"):
+        headers.put(b"Vary", b"Cookie")
+        return
     lines = headers.getRawHeaders(b"Vary") or []
-    names = {name.strip().lower() for line in lines for name in line.split(b",")}
-    if not names & {b"cookie", b"*"}:
+    if not {name.strip().lower() for line in lines for name in line.split(b",")} & {b"cookie", b"*"}:
         headers.addRawHeader(b"Vary", b"Cookie")
 
 
-def make_private(headers: Headers) -> None:
+def make_private(headers: ResponseFields) -> None:
     """Tell caches that the answer is for one client, unless something else has been said."""
     vary_on_cookie(headers)
-    if not headers.hasHeader(b"Cache-Control"):
-        headers.setRawHeaders(b"Cache-Control", [b"private"])
+    if not headers.has(b"Cache-Control"):
+        headers.put(b"Cache-Control", b"private")

@@ -104,7 +104,9 @@ def open_store(url: str, reactor: Any, *, deadline: float = DEADLINE) -> IStore:
 def stores_in_use(reactor: Any) -> list[tuple[str, IStore]]:
     """The stores that somebody has, each with its URL."""
     found = _stores.get(reactor)
-    return [] if found is None else sorted(((url, store) for (url, _), store in found.items()), key=lambda pair: pair[0])
+    return (
+        [] if found is None else sorted(((url, store) for (url, _), store in found.items()), key=lambda pair: pair[0])
+    )
 
 
 class StoreService(Service):

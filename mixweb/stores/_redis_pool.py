@@ -34,19 +34,20 @@ class Pool:
     call waits for one as long as the Redis has only just been lost; later, or when it was not answering, it fails at once.
 
     :param name: what to call the Redis in messages.
-    :ivar refused: why it cannot be used as it is; empty otherwise.
+    :ivar trouble: why there is no connection; empty when there is one.
+    :ivar refused: whether that will stay so as long as nothing is changed.
     """
 
     _log = Logger()
 
     def __init__(self, address: Address, reactor: Any, deadline: float, name: str) -> None:
-        self.refused = ""
+        self.refused = False
         self._reactor = reactor
         self._deadline = deadline
         self._name = name
         self._links: list[Link] = []
         self._waiting: list[Deferred[None]] = []
-        self._trouble = ""
+        self.trouble = ""
         self._patient_until = reactor.seconds() + deadline
         endpoint = endpoint_of(address, reactor, deadline)
 
@@ -87,7 +88,7 @@ class Pool:
         """The connection with the least to do."""
         while not self._links:
             if self._reactor.seconds() >= self._patient_until or len(self._waiting) >= MAX_WAITING:
-                raise StoreUnavailable(f"{self._name}: {self._trouble or 'there is no connection'}")
+                raise StoreUnavailable(f"{self._name}: {self.trouble or 'there is no connection'}")
             waiter: Deferred[None] = Deferred()
             self._waiting.append(waiter)
             try:
@@ -100,9 +101,9 @@ class Pool:
     def _add(self, link: Link) -> None:
         """A connection is ready."""
         self._links.append(link)
-        if self._trouble:
+        if self.trouble:
             self._log.info("{name} can be used again", name=self._name)
-        self._trouble = self.refused = ""
+        self.trouble, self.refused = "", False
         self._wake()
 
     def _wake(self) -> None:
@@ -117,13 +118,15 @@ class Pool:
             self._links = [link for link in self._links if link.connected]
             self._patient_until = self._reactor.seconds() + self._deadline
         if not self._links:
-            self.refused = str(reason.value) if reason.check(Refused) else ""
+            self.refused = reason.check(Refused) is not None
+            if self.refused:
+                self._patient_until = 0
             self._note(reason.getErrorMessage() or type(reason.value).__name__)
 
     def _note(self, trouble: str) -> None:
         """There is no connection."""
-        if trouble != self._trouble:
-            self._trouble = trouble
+        if trouble != self.trouble:
+            self.trouble = trouble
             self._log.warn("{name} cannot be used: {trouble}", name=self._name, trouble=trouble)
         if self._reactor.seconds() >= self._patient_until:
             self._wake()

@@ -67,7 +67,8 @@ class Status:
     """
     How a store is.
 
-    :ivar state: ``up``, ``degraded`` (it answers, but slowly) or ``down``.
+    :ivar state: ``up``, ``degraded`` (it answers, but slowly), ``down``, or ``refused`` (it can be reached, but will not do
+        as it is).
     :ivar latency: seconds that it took to find out.
     :ivar entries: how many values it has.
     :ivar size: bytes that it takes up.

@@ -85,9 +85,8 @@ class Table(Generic[T]):
 
     def expire(self, now: float, limit: int) -> None:
         """Forget what is over."""
-        for _ in range(limit):
-            if not self._heap or self._heap[0][0] > now:
-                break
+        while limit and self._heap and self._heap[0][0] <= now:
+            limit -= 1
             when, key = heappop(self._heap)
             item = self.items.get(key)
             if item is None or item.queued != when:

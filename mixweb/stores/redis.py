@@ -88,7 +88,8 @@ class RedisStore:
     """
 
     def __init__(self, address: Address, reactor: Any, *, deadline: float = DEADLINE) -> None:
-        self.name = address.path or f"{address.scheme}://{address.host}:{address.port}"
+        where = f"//{address.host}:{address.port}" if address.host else address.path
+        self.name = f"{address.scheme}:{where}"
         self.deadline = deadline
         self._address = address
         self._reactor = reactor
@@ -219,9 +220,10 @@ class RedisStore:
             return Status(state, latency, entries=found[0], size=found[1])
 
         def failed(reason: Failure) -> Status:
-            refused = "" if self._pool is None else self._pool.refused
-            latency = self._reactor.seconds() - began
-            return Status("refused" if refused else "down", latency, detail=refused or reason.getErrorMessage())
+            pool = self._pool
+            state = "refused" if pool is not None and pool.refused else "down"
+            trouble = "" if pool is None else pool.trouble
+            return Status(state, self._reactor.seconds() - began, detail=trouble or reason.getErrorMessage())
 
         return self._call(self._sizes).addCallbacks(answered, failed)
 
