@@ -11,7 +11,7 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from mixweb.feature import Asked, Context, FilePath, Place, Stage, Verdict, Wrap, WrapperSettings, option
-from mixweb.features.auth._files import UNMARKED
+from mixweb.features.auth._files import UNMARKED, is_quotable
 from mixweb.features.auth._keys import ALGORITHMS, ENCODINGS, SYMMETRIC
 from mixweb.features.auth._policy import Creators
 from mixweb.features.auth._rules import Policy
@@ -67,7 +67,9 @@ class Auth(WrapperSettings):
     token_algorithm: str = option(
         "", help="Make and take JSON Web Tokens: HS256, RS256, ES256, EdDSA ...", metavar="NAME"
     )
-    secret: str = option("", help="What HS tokens are signed with; by default another one at each start.", secret=True)
+    secret: str = option(
+        "", help="What HS tokens are signed with; by default another one in each process.", secret=True
+    )
     secret_encoding: str = option("clear", help="How it is written: clear, base64std or base64url.", metavar="NAME")
     token_keys: Sequence[FilePath] = option(
         (), help="PEM file with the key of other tokens; the first one signs, all are believed.", metavar="FILE"
@@ -116,8 +118,7 @@ class Auth(WrapperSettings):
         if self.passwords not in ("", *UNMARKED):
             raise ValueError(f"passwords must be {', '.join(UNMARKED)} or empty, not {self.passwords!r}")
         for name in ("realm", "prefix"):
-            value = getattr(self, name)
-            if '"' in value or "\\" in value or not value.isascii() or not (value.isprintable() or not value):
+            if not is_quotable(getattr(self, name)):
                 raise ValueError(f"{name} must be printable ASCII without quotes and backslashes")
         if not self.prefix.startswith("/"):
             raise ValueError("prefix must begin with a slash")

@@ -57,7 +57,10 @@ def make(settings: Auth, inner: IResource, context: Context) -> IResource:
     users = _users(settings, store, pool, context)
     realm = settings.realm or next(iter(users.realms), _REALM)
     tokens = _tokens(settings, users, pool, context)
-    schemes = frozenset(settings.schemes or _schemes(settings, users, tokens))
+    forms = context.wrappers is None or "session" in context.wrappers
+    schemes = frozenset(settings.schemes or _schemes(settings, users, tokens, forms))
+    if "form" in schemes and not forms:
+        raise ValueError("schemes: form needs sessions, and the session feature was taken away")
     if "digest" in schemes and not users.digests:
         raise ValueError("schemes: digest needs users of an htdigest file, or passwords that can be read")
     nonces = Nonces(settings.secret.encode() or token_bytes(32), context.reactor.seconds)
@@ -82,7 +85,9 @@ def _users(settings: Auth, store: IStore, pool: WorkPool, context: Context) -> U
         from mixweb.features.auth._cred import CheckerUsers, checker_of
 
         return CheckerUsers(checker_of(place), place)
-    path = os.path.abspath(existing_path(place))
+    if not os.path.exists(place):
+        raise ValueError(f"users: there is no file '{place}'; mixweb passwd '{place}' NAME makes one")
+    path = os.path.abspath(place)
     # Digest has to know what a new kind of hash would hide.
     rehash = settings.rehash and "digest" not in settings.schemes
     found = FileUsers(path, settings.passwords, settings.realm, context.reactor, pool, rehash)
@@ -94,10 +99,11 @@ def _users(settings: Auth, store: IStore, pool: WorkPool, context: Context) -> U
     return found
 
 
-def _schemes(settings: Auth, users: Users, tokens: Tokens) -> Sequence[str]:
+def _schemes(settings: Auth, users: Users, tokens: Tokens, forms: bool) -> Sequence[str]:
     if settings.dummy:
         return ("form",)
-    found = ["form", "basic"] if settings.users else []
+    found = ["form"] if settings.users and forms else []
+    found += ["basic"] if settings.users else []
     found += ["digest"] if users.realms else []
     return [*found, *(["bearer"] if tokens else [])]
 
@@ -121,7 +127,9 @@ def _keys(settings: Auth, context: Context) -> list[Any]:
         return [_pem(os.fspath(path)) for path in settings.token_keys]
     if settings.secret:
         return [secret_key(settings.secret, settings.secret_encoding)]
-    context.warn("auth: tokens are signed with a secret of this start; set secret for them to outlive it")
+    context.warn(
+        "auth: tokens are signed with a secret of this process; set secret for them to outlive it, or for several of them"
+    )
     return [secret_key(token_bytes(64).hex(), "clear")]
 
 

@@ -80,6 +80,11 @@ def check_name(name: str) -> str:
     return found
 
 
+def is_quotable(text: str) -> bool:
+    """Whether text can stand between quotes in a challenge."""
+    return text.isascii() and (text.isprintable() or not text) and not set(text) & set('"\\')
+
+
 def parse_roles(text: str) -> frozenset[str]:
     """
     Roles with commas between them.
@@ -108,6 +113,8 @@ def parse_line(line: str, unmarked: str) -> User:
     password, *others = rest.split(":")
     if others and _HA1.match(others[0]):
         key = others.pop(0).lower()
+        if not is_quotable(password):
+            raise ValueError("the realm is not printable ASCII without quotes and backslashes")
         password = f"{HA1}{'MD5' if len(key) == 32 else 'SHA-256'}:{password}:{key}"
     if len(others) > 1:
         raise ValueError("there are too many fields; a password in a file has no colon")
@@ -188,6 +195,11 @@ def with_line(data: bytes, name: str, line: str | None) -> bytes:
     return b"".join([*kept, *new])
 
 
+def has_line(data: bytes, name: str) -> bool:
+    """Whether a file has a line for a name, though it may be broken: who was locked out by hand is not free to be made anew."""
+    return any(_name_of(line) == name for line in data.splitlines())
+
+
 def _name_of(line: bytes) -> str:
     return (
         "" if line.lstrip().startswith(b"#") else normalized(line.partition(b":")[0].strip().decode("utf-8", "replace"))
@@ -208,26 +220,30 @@ def edit(path: str, change: Callable[[bytes], bytes], *, create: bool = False) -
     if made:
         os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
     with _locked(path) as file:
-        old = os.fstat(file)
         try:
             content = change(_read(file))
         except BaseException:
             if made:
                 os.unlink(path)
             raise
-        with NamedTemporaryFile(dir=os.path.dirname(path), prefix=os.path.basename(path) + ".", delete=False) as new:
-            try:
-                new.write(content)
-                new.flush()
-                os.fsync(new.fileno())
-                os.fchmod(new.fileno(), old.st_mode & 0o7777)
-                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(new.fileno(), old.st_uid, old.st_gid)
-                os.replace(new.name, path)
-            except BaseException:
-                os.unlink(new.name)
-                raise
+        _replace(path, content, os.fstat(file))
     return content
+
+
+def _replace(path: str, content: bytes, old: os.stat_result) -> None:
+    """Put another file in the place of one, with its mode and owner."""
+    with NamedTemporaryFile(dir=os.path.dirname(path), prefix=os.path.basename(path) + ".", delete=False) as new:
+        try:
+            new.write(content)
+            new.flush()
+            os.fsync(new.fileno())
+            os.fchmod(new.fileno(), old.st_mode & 0o7777)
+            if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(new.fileno(), old.st_uid, old.st_gid)
+            os.replace(new.name, path)
+        except BaseException:
+            os.unlink(new.name)
+            raise
 
 
 @contextmanager

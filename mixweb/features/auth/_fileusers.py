@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.internet import TimerService
 
 from mixweb.features.auth import _hashes as hashes
 from mixweb.features.auth._digest import ALGORITHMS
-from mixweb.features.auth._files import Read, User, edit, line_of, parse, unmarked_of, with_line
+from mixweb.features.auth._files import Read, User, edit, has_line, line_of, parse, unmarked_of, with_line
 from mixweb.features.auth._pool import Busy, WorkPool
 from mixweb.features.auth._users import Changed, Hashed, Taken, identity_of, log
 
@@ -57,14 +58,16 @@ class FileUsers(Hashed):
         return self.read.users.get(name)
 
     async def look(self, name: str) -> User | None:
-        await self.refresh()
+        # A file that cannot be read just now goes on counting as it was.
+        with suppress(OSError, Busy):
+            await self.refresh()
         return self.find(name)
 
     async def create(self, name: str, password: str, roles: frozenset[str]) -> User:
         user = User(name, await self._pool.run(hashes.new_hash, password), roles)
 
-        def add(found: User | None) -> User:
-            if found is not None:
+        def add(data: bytes) -> User:
+            if has_line(data, name):
                 raise Taken
             return user
 
@@ -73,7 +76,8 @@ class FileUsers(Hashed):
     async def change(self, user: User, password: str) -> User:
         stored = await self._pool.run(self._stored_like, user, password)
 
-        def replace(found: User | None) -> User:
+        def replace(data: bytes) -> User:
+            found = parse(data, self._unmarked, self._realm).users.get(user.name)
             if found is None or found.stamp != user.stamp:
                 raise Changed("it was changed meanwhile")
             return User(user.name, stored, found.roles)
@@ -88,11 +92,11 @@ class FileUsers(Hashed):
         realm = rest.rpartition(":")[0]
         return f"{hashes.HA1}{algorithm}:{realm}:{hashes.ha1(algorithm, user.name, realm, password)}"
 
-    async def _edit(self, name: str, change: Callable[[User | None], User]) -> User:
+    async def _edit(self, name: str, change: Callable[[bytes], User]) -> User:
         made: list[User] = []
 
         def rewritten(data: bytes) -> bytes:
-            made[:] = [change(parse(data, self._unmarked, self._realm).users.get(name))]
+            made[:] = [change(data)]
             return with_line(data, name, line_of(made[0]))
 
         content = await self._pool.run(edit, self.path, rewritten)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.fields import preferred_type, weights
 from mixweb.engine.request import Request
+from mixweb.kit.origins import is_foreign as is_foreign_origin
 
 #: A longer body is none of ours.
 MAX_BYTES = 64 * 1024
@@ -134,11 +135,9 @@ def is_script(request: Request) -> bool:
 
 def is_foreign(request: Request) -> bool:
     """Whether a page of another site has a browser send this: what changes something is not taken from it."""
-    site = request.getHeader(b"Sec-Fetch-Site")
-    if site is not None:
-        return site not in (b"same-origin", b"none")
-    origin = request.getHeader(b"Origin")
-    return origin is not None and origin.decode("latin-1").lower() != own_origin(request).lower()
+    header = request.getHeader
+    site, origin, referer = header(b"Sec-Fetch-Site"), header(b"Origin"), header(b"Referer")
+    return is_foreign_origin(site, origin, referer, request.authority, request.isSecure())
 
 
 def own_origin(request: Request) -> str:

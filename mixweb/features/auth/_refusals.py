@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 
+from twisted.logger import Logger
+
 from mixweb.engine.errors import HTTPError
 from mixweb.features.auth._issuer import IssuerUnavailable
 from mixweb.features.auth._lockout import Locked
 from mixweb.features.auth._pool import Busy
 from mixweb.stores import StoreError
+
+log = Logger(namespace="mixweb.auth")
 
 #: Seconds after which a client may ask again: when something is down, and when too many are waiting.
 _DOWN, _BUSY = 5, 1
@@ -38,5 +42,8 @@ def refusing() -> Iterator[None]:
         raise refusal(503, "Too many are logging in just now.", _BUSY) from None
     except StoreError:
         raise refusal(503, "Logins cannot be checked just now.", _DOWN) from None
+    except OSError as reason:
+        log.error("users cannot be changed: {reason}", reason=reason)
+        raise refusal(503, "Users cannot be changed just now.", _DOWN) from None
     except IssuerUnavailable:
         raise refusal(503, "Tokens cannot be checked just now.", _DOWN) from None

@@ -9,8 +9,9 @@ or ``anyone``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mixweb.paths import CanonicalPath, PathMatcher, split_path
@@ -57,9 +58,11 @@ class Everyone:
 
     @property
     def anyone(self) -> bool:
+        """Whether that is everybody."""
         return all(who.anyone for who in self.all)
 
     def admits(self, user: Any) -> bool:
+        """Whether a user may."""
         return all(who.admits(user) for who in self.all)
 
 
@@ -172,6 +175,13 @@ def parse_rule(text: str) -> Rule:
         raise ValueError(f"{text!r}: {reason}") from None
 
 
+def _parsed(setting: str, parse: Callable[[str], Rule], texts: Iterable[str]) -> list[Rule]:
+    try:
+        return [parse(text) for text in texts]
+    except ValueError as reason:
+        raise ValueError(f"{setting}: {reason}") from None
+
+
 class Policy:
     """
     Decides who may have a request answered.
@@ -180,7 +190,7 @@ class Policy:
     :param secrets: paths that every known user may use; they come after the rules.
     :param paths: patterns of what is guarded; nothing for everything.
     :param except_paths: patterns of what is not.
-    :raises ValueError: naming the rule that is malformed.
+    :raises ValueError: naming the setting, and the rule in it that is malformed.
     """
 
     def __init__(
@@ -190,13 +200,14 @@ class Policy:
         paths: Sequence[str] = (),
         except_paths: Sequence[str] = (),
     ) -> None:
-        self.rules = [parse_rule(text) for text in rules]
-        self.rules += [Rule(text, None, Secret(text), KNOWN) for text in secrets]
+        self.rules = _parsed("rules", parse_rule, rules)
+        self.rules += _parsed("secrets", lambda text: Rule(text, None, Secret(text), KNOWN), secrets)
         self.guarded = [Pattern(text) for text in paths or ["/"]]
         self.matcher = PathMatcher(paths, except_paths)
         self.kept = PathMatcher((), except_paths)
         # Where rules say what is guarded, the rest is open; where paths do, the rest of them is for known users.
         self.otherwise = None if self.rules and not paths else KNOWN
+        self._remembered = lru_cache(maxsize=1024)(self._decide)
 
     def decide(self, method: bytes, path: CanonicalPath) -> Who | Everyone | None:
         """
@@ -206,6 +217,9 @@ class Policy:
         """
         if path.raw is not None:
             return self._decide_raw(method, path)
+        return self._remembered(method, path)
+
+    def _decide(self, method: bytes, path: CanonicalPath) -> Who | Everyone | None:
         if not self.matcher.match(path):
             return None
         rule = self._first(method, path)

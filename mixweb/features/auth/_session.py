@@ -4,8 +4,7 @@ Who a session is of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mixweb.engine.request import Request
 from mixweb.interfaces import ISession
@@ -13,8 +12,7 @@ from mixweb.interfaces import ISession
 _KEY = "auth"
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(NamedTuple):
     """
     What a session knows of a login.
 
@@ -48,7 +46,7 @@ def recall(request: Request, users: str) -> Login | None:
     :param users: the identity of the collection that the user has to be of.
     """
     session: Any = ISession(request, None)
-    found = None if session is None else session.get(_KEY)
+    found = None if session is None else session.peek(_KEY)
     if found is None or found["users"] != users:
         return None
     return Login(found["name"], found["stamp"], found["scheme"])

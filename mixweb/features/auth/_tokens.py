@@ -16,7 +16,7 @@ from mixweb.features.auth._files import User
 from mixweb.features.auth._issuer import IssuerKeys
 from mixweb.features.auth._jwt import Expected, TokenError, claims_of, sign, unverified
 from mixweb.features.auth._keys import SYMMETRIC, VerifyingKey, check_key
-from mixweb.features.auth._users import Users
+from mixweb.features.auth._users import Users, wait
 
 #: No token gives more roles than this.
 MAX_ROLES = 1000
@@ -134,7 +134,10 @@ class OwnTokens:
         if self._users is None:
             return bearing_of(claims, self._names)
         name = claims.get("sub")
-        user = await self._users.look(name) if isinstance(name, str) else None
+        user: User | None = await wait(self._users.find(name)) if isinstance(name, str) else None
+        if user is not None and not self._is_stamped(claims, user):
+            # Another process may have changed the user just now.
+            user = await self._users.look(user.name)
         if user is None or not self._is_stamped(claims, user):
             raise TokenError("the token is of a user who is gone, or has another password now")
         return Bearing(user.name, user.roles, claims)

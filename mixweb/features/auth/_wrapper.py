@@ -103,16 +103,20 @@ class AuthWrapper(Wrapper):
         segments = path.segments[:-1] if path.segments[-1:] == (b"",) else path.segments
         endpoint = self.endpoints.get(segments) if path.raw is None else None
         if endpoint is None:
-            self._guard(request, self.policy.decide(request.method, path), self.forward)
+            who = self.policy.decide(request.method, path)
+            if who is None:
+                self.forward(request)
+            else:
+                self._guard(request, who, self.forward)
         elif int(request.getHeader(b"Content-Length") or 0) > MAX_BYTES:
             request.refuse(413, f"At most {MAX_BYTES} bytes are read here.")
         else:
             self._guard(request, ANYONE, lambda request: request.render(endpoint))
 
-    def _guard(self, request: Request, who: Admits | None, then: Forward) -> None:
+    def _guard(self, request: Request, who: Admits, then: Forward) -> None:
         """Find out who it is, and let those go on who may."""
         lines = request.requestHeaders.getRawHeaders(b"Authorization")
-        if who is not None and lines:
+        if lines:
             self.spawn(request, self._by_credentials(request, who, then, lines))
             return
         login = recall(request, self.users.identity)
@@ -125,7 +129,7 @@ class AuthWrapper(Wrapper):
         else:
             self.spawn(request, self._by_session(request, who, then, login, found))
 
-    async def _by_session(self, request: Request, who: Admits | None, then: Forward, login: Login, found: Any) -> None:
+    async def _by_session(self, request: Request, who: Admits, then: Forward, login: Login, found: Any) -> None:
         with refusing():
             user = await wait(found)
             if user is None or user.stamp != login.stamp:
@@ -167,15 +171,15 @@ class AuthWrapper(Wrapper):
                 user = await self.doorman.by_digest(given, request.method, request.uri, address)
                 return _identity(user, "digest")
 
-    def _decide(self, request: Request, who: Admits | None, then: Forward, identity: Identity | None) -> None:
+    def _decide(self, request: Request, who: Admits, then: Forward, identity: Identity | None) -> None:
         if identity is not None:
             request.setComponent(IUser, identity)
-        if who is None or who.anyone:
+        if who.anyone:
             then(request)
         elif identity is None:
             self._ask(request)
         elif who.admits(identity):
-            request.before_headers(_keep_private)
+            _keep_private(request)
             then(request)
         else:
             request.error(403, "You are not among those who may see this.")
@@ -230,5 +234,14 @@ def _identity(user: User, scheme: str) -> Identity:
 
 def _keep_private(request: Request) -> None:
     """What one user may see is not kept for others, nor shown after a logout, unless the resource says so."""
-    if not request.responseHeaders.hasHeader(b"Cache-Control"):
-        request.setHeader(b"Cache-Control", b"private, no-cache")
+    headers = request.responseHeaders
+    if headers.getRawHeaders(b"Cache-Control") == [b"private"]:
+        # So says a session that was looked into.
+        headers.put(b"Cache-Control", b"private, no-cache")
+    else:
+        request.before_headers(_say_private)
+
+
+def _say_private(request: Request) -> None:
+    if not request.responseHeaders.has(b"Cache-Control"):
+        request.responseHeaders.put(b"Cache-Control", b"private, no-cache")

@@ -117,10 +117,6 @@ class Guarded:
             self.clock.advance(1_800_000_000)
         plan = Plan(Server(store=store), Host(Who(), *settings, without=without))
         features = [*registry().features.values(), Mount("who", Who, lambda settings, context: WhoResource())]
-        if "session" not in registry().features:
-            from tests.features.auth.standin import STANDIN
-
-            features.append(STANDIN)
         tree = Assembler(self.clock, found=Registry(features)).assemble(plan)
         self.warnings = tree.warnings
         self.services = tree.services

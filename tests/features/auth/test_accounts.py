@@ -212,6 +212,29 @@ def test_users_in_a_store(guarded, settings):
     assert same.client().get("/", basic("carol", "Through-glass8")).status == 200
 
 
+@pytest.mark.parametrize("line", ["carol:!", "carol:{FOO}x", "carol", "carol:a:b:c:d", "carol:"])
+def test_who_was_locked_out_by_hand_is_not_made_anew(line, guarded, settings, users):
+    """A name in a line that is broken is taken."""
+    users.write_text(line + "\n")
+    client = guarded(settings(register={"user": "anyone"}, passwords="sha256")).client()
+    answer = client.post("/register", username="carol", password=NEW)
+    assert (answer.status, "taken" in answer.text) == (400, True)
+    assert users.read_text() == line + "\n"
+
+
+def test_a_file_that_cannot_be_written(guarded, settings, monkeypatch, events, failures):
+    """When the file cannot be written the answer is 503, and the log says why."""
+    client = guarded(settings(register={"user": "anyone"})).client()
+    monkeypatch.setattr("os.replace", lambda *names: (_ for _ in ()).throw(PermissionError(13, "not yours")))
+    for answer in (
+        client.post("/register", username="carol", password=NEW),
+        client.post("/changepwd", username="alice", password=ALICE, new_password=NEW),
+    ):
+        assert (answer.status, answer["Retry-After"]) == (503, "5")
+    assert sum("not yours" in event for event in events) == 2
+    assert failures == []
+
+
 def test_weaker_passwords_by_setting(guarded, settings):
     """How long and of how many kinds a password is, the settings say."""
     client = guarded(settings(register={"user": "anyone"}, password_length=4, password_kinds=1)).client()

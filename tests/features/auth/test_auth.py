@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import fail
+from twisted.internet.task import Clock
 
 from mixweb import Host
 from mixweb.config import load
-from mixweb.features.auth import Auth
+from mixweb.feature import Asked
+from mixweb.features.auth import FEATURE, Auth
+from mixweb.features.csrf import Csrf
 from mixweb.stores import StoreUnavailable, open_store
+from mixweb.testing import SiteAgent
 from tests.features.auth.conftest import ALICE, BOB, BROWSER, FORM, JSON, Who, basic
 
 ALICE_ROLES = ["admin", "staff"]
@@ -624,7 +628,7 @@ def test_settings_that_make_no_sense(changes, problem, settings):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"users": "nothing"}, "does not exist"),
+        ({"users": "nothing"}, "there is no file 'nothing'; mixweb passwd 'nothing' NAME makes one"),
         ({"users": "magic:x"}, "there is no checker 'magic'"),
         ({"users": "store:", "schemes": ["digest"]}, "digest needs"),
         ({"users": "memory:a:b", "register": {"user": "anyone"}}, "cannot be added to"),
@@ -682,12 +686,61 @@ def test_in_a_file(tmp_path, users):
 
 
 def test_without_sessions(guarded, settings):
-    """Without sessions a person is asked by the browser itself."""
-    site = guarded(settings(), without=("accesslog", "secureheaders", "session"))
-    client = site.client()
+    """Without sessions a person is asked by the browser itself; who wants a form is told what it needs."""
+    without = ("accesslog", "secureheaders", "session")
+    client = guarded(settings(), without=without).client()
     assert challenges(client.browse("/")) == ["Basic"]
-    assert client.submit("/login", username="alice", password=ALICE).status == 501
+    assert client.submit("/login", username="alice", password=ALICE).status == 401
     assert client.who("/", basic("alice", ALICE)) == ["alice", ALICE_ROLES, "basic"]
+    for changes in ({"schemes": ["form"]}, {"users": "", "dummy": True}):
+        with pytest.raises(ValueError, match="form needs sessions"):
+            guarded(settings(**changes), without=without)
+    # A program may still log in for tokens; a person cannot.
+    client = guarded(settings(token_algorithm="HS256"), without=without).client()
+    assert "access_token" in client.post("/login", username="alice", password=ALICE).text
+    assert client.submit("/login", username="alice", password=ALICE).status == 501
+
+
+def test_forms_with_tokens(guarded, settings):
+    """Where csrf stands in front, the forms have its token, and are taken with it only."""
+    client = guarded(settings(register={"user": "anyone"}), Csrf()).client()
+
+    def token(path):
+        return re.search(r'name="_xsrf" value="([^"]+)"', client.browse(path).text)[1]
+
+    assert client.submit("/login", username="alice", password=ALICE).status == 403
+    assert client.submit("/login", username="alice", password=ALICE, _xsrf=token("/login")).status == 303
+    assert client.who() == ["alice", ALICE_ROLES, "session"]
+    form = {"username": "alice", "password": ALICE, "new_password": "Down-rabbit3"}
+    assert client.submit("/changepwd", **form, _xsrf=token("/changepwd")).status == 303
+    assert client.submit("/logout").status == 403
+    assert client.submit("/logout", _xsrf=token("/login")).status == 303
+    assert client.get("/").status == 401
+    form = {"username": "carol", "password": "Down-rabbit3"}
+    assert client.submit("/register", **form, _xsrf=token("/register")).status == 303
+    wrong = client.submit("/login", username="alice", password="wrong", _xsrf=token("/login"))
+    assert (wrong.status, "_xsrf" in wrong.text) == (401, True)
+
+
+def test_in_front_of_any_resource(users, monkeypatch):
+    """In front of a resource of one's own, sessions come along too, each at its place."""
+    from mixweb.assemble import stack
+    from tests.features.auth.conftest import Client, WhoResource
+
+    clock = Clock()
+    resource = stack(WhoResource(), [Auth(str(users), rehash=False)], clock)
+    client = Client(SiteAgent(resource, clock=clock))
+    assert client.browse("/").status == 303
+    client.submit("/login", username="alice", password=ALICE)
+    assert client.who() == ["alice", ALICE_ROLES, "session"]
+
+
+def test_what_it_makes_of_a_request(settings):
+    """Which rule a request meets can be asked for."""
+    from mixweb.paths import canonical
+
+    asked = Asked(b"GET", b"/admin/x", canonical(b"/admin/x"))
+    assert FEATURE.explain(settings(rules=["/admin/ #admin"]), asked).why == "the rule '/admin/ #admin'"
 
 
 def test_in_python(users):

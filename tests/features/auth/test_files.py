@@ -68,6 +68,7 @@ heidi:$99$x$y
 alice:again
 ivan:secret:admin,#staff
 judy:secret
+kate:a "realm":5f4dcc3b5aa765d61d8327deb882cf99
 """
 
 
@@ -75,7 +76,7 @@ def test_broken_lines():
     """Each broken line is told of with its number and what is wrong; the rest counts."""
     found = parse(BROKEN.encode() + b"mallory\xff:x\nniaj:secret:admin", CLEAR)
     assert set(found.users) == {"alice", "grace", "judy", "niaj"}
-    assert [line for line, _ in found.problems] == [4, 5, 6, 8, 9, 10, 11, 13, 14, 15, 17]
+    assert [line for line, _ in found.problems] == [4, 5, 6, 8, 9, 10, 11, 13, 14, 15, 17, 18]
     assert all(problem for _, problem in found.problems)
     assert found.clear == 4
 

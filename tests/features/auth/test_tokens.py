@@ -258,7 +258,7 @@ def test_a_public_key_only_checks(guarded, tmp_path):
 def test_a_secret_of_the_start(guarded, settings):
     """Without a secret tokens are good until the next start, which says so."""
     one, two = (guarded(settings(token_algorithm="HS256")) for _ in range(2))
-    assert any("a secret of this start" in warning for warning in one.warnings)
+    assert any("a secret of this process" in warning for warning in one.warnings)
     token = login(one.client())["access_token"]
     assert one.client().get("/", bearer(token)).status == 200
     assert two.client().get("/", bearer(token)).status == 401
