@@ -124,6 +124,8 @@ class WrapperStation:
         return Row(word, self.name, place, why, said(self.settings), self.origin, target)
 
     def _applies(self, asked: Asked) -> tuple[bool, str]:
+        if self.feature.own_paths:
+            return True, ""
         left_out = _first(self.settings.except_paths, asked)
         if left_out is not None:
             return False, f"except_paths has {left_out}"
@@ -172,7 +174,7 @@ class TableStation:
     answers: ClassVar[bool] = False
 
     def row(self, asked: Asked) -> Row:
-        return Row("none", "no mount", why="none has this path: 404")
+        return Row("none", "no mount", why="none is left: 404")
 
 
 class Step:
@@ -188,13 +190,14 @@ class Step:
     :ivar declined: whether it left the request to the next part.
     """
 
-    __slots__ = ("after", "before", "declined", "entered", "passed", "path", "station", "target")
+    __slots__ = ("_trace", "after", "before", "declined", "entered", "passed", "path", "station", "target")
 
-    def __init__(self, station: Any, request: Request) -> None:
+    def __init__(self, station: Station, trace: Trace, request: Request) -> None:
+        self._trace = trace
         self.station = station
         self.target = request.target
         self.path = request.canonical_path
-        self.before = fields_of(request)
+        self.before = trace.fields_now(request)
         self.after: Fields | None = None
         self.passed: float | None = None
         self.declined = False
@@ -212,12 +215,29 @@ class Step:
     def answered(self, request: Request) -> None:
         """The head of the answer has come back."""
         self.passed = monotonic()
-        self.after = fields_of(request)
+        self.after = self._trace.fields_now(request)
 
 
-def fields_of(request: Request) -> Fields:
-    """The head of the answer as it is now."""
-    return {name: tuple(values) for name, values in request.responseHeaders.getAllRawHeaders()}
+class Trace:
+    """The way of a request, told by each :class:`Probe` that it comes to."""
+
+    __slots__ = ("_count", "_fields", "_seen", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._fields: Fields = {}
+        self._seen: dict[bytes, Any] = {}
+        self._count = 0
+
+    def fields_now(self, request: Request) -> Fields:
+        """The head of the answer as it is now; the same object as long as it is the same."""
+        now = dict(request.responseHeaders.getAllRawHeaders())
+        count = sum(map(len, now.values()))
+        # The lists are those of the headers: a line that was added to one of them shows in the count alone.
+        if count != self._count or now != self._seen:
+            self._count, self._seen = count, now
+            self._fields = {name: tuple(values) for name, values in now.items()}
+        return self._fields
 
 
 class Probe(Wrapper):
@@ -228,11 +248,11 @@ class Probe(Wrapper):
         self.station = station
 
     def handle(self, request: Request) -> None:
-        trace: Any = request.witness
-        if trace is None:
+        trace = request.witness
+        if not isinstance(trace, Trace):
             self.forward(request)
             return
-        step = Step(self.station, request)
+        step = Step(self.station, trace, request)
         trace.steps.append(step)
         request.before_headers(step.answered)
         if request.on_decline is not None:

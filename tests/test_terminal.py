@@ -56,6 +56,19 @@ def test_start_lines():
     ]
 
 
+def test_inspector_line():
+    """The line of the inspector has the address that opens it."""
+    url = "http://127.0.0.1:8080/~mix/?token=x"
+    said = start_lines("1.2", "files", ["http://127.0.0.1:8080/"], False, "site.toml", [], None, [url])
+    lines = said.splitlines()
+    assert lines[2:6] == [
+        "  Local     http://127.0.0.1:8080/",
+        "  Network   off: add --public to expose",
+        f"  Inspect   {url}",
+        "  Config    site.toml   (mixweb check, mixweb show)",
+    ]
+
+
 def test_public():
     """Where others may come, nothing is said of how to let them."""
     urls = ["http://127.0.0.1:8080/", "http://192.0.2.7:8080/"]

@@ -55,8 +55,9 @@ def memoised(convert: Callable[[Value], str]) -> Callable[[Value], str]:
 
 
 def status_of(request: Request) -> int:
-    """The status to log: :data:`INCOMPLETE` unless the whole answer was handed over."""
-    return request.code if request.finished or request.code == 101 else INCOMPLETE
+    """The status to log: :data:`INCOMPLETE` unless the whole answer was handed over, or the connection was."""
+    opened = request.code == (200 if request.method == b"CONNECT" else 101)
+    return request.code if request.finished or opened else INCOMPLETE
 
 
 def severity(status: int, seconds: float) -> str:

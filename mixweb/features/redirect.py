@@ -12,6 +12,7 @@ from typing import Literal
 
 from twisted.web.resource import IResource
 
+from mixweb import feature
 from mixweb.engine.authority import Authority, parse_authority
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
@@ -273,4 +274,13 @@ def build(settings: Redirect, inner: IResource, context: Context) -> IResource:
     return RedirectWrapper(settings, inner)
 
 
-FEATURE = Wrap("redirect", Stage.REDIRECT, Redirect, build)
+def explain(settings: Redirect, found: feature.Asked) -> feature.Verdict | None:
+    """Where a request is redirected to."""
+    path = path_text(found.path.segments) if found.path.raw is None else None
+    authority = found.authority or Authority(b"localhost")
+    wanted = Asked(found.secure, authority, path, found.target, found.method in (b"GET", b"HEAD"))
+    location = Redirects(settings).location(wanted)
+    return None if location is None else feature.Verdict(f"{settings.code} to {location}", status=settings.code)
+
+
+FEATURE = Wrap("redirect", Stage.REDIRECT, Redirect, build, explain=explain)

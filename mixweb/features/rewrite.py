@@ -12,7 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request as TwistedRequest
 
 from mixweb.engine.request import Request
-from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
+from mixweb.feature import Asked, Context, Stage, Verdict, Wrap, WrapperSettings, option
 from mixweb.kit.rewriting import Step, rewritten, rule_step
 from mixweb.kit.rules import path_text, quote_path
 from mixweb.wrapper import Wrapper
@@ -87,15 +87,31 @@ def add_step(prefix: str) -> Step:
     return lambda path: (_prefix(prefix) + path, "")
 
 
+def named_steps(settings: Rewrite) -> list[tuple[str, Step]]:
+    """What the settings do, in their order, each with the words of the setting."""
+    return [
+        *([(f"strip {settings.strip}", strip_step(settings.strip))] if settings.strip else ()),
+        *([(f"tilde {settings.tilde}", tilde_step(settings.tilde))] if settings.tilde else ()),
+        *([("alias", alias_step(settings.alias))] if settings.alias else ()),
+        *((f"rule {pattern} = {path}", rule_step(pattern, path)) for pattern, path in settings.rules.items()),
+        *([(f"add {settings.add}", add_step(settings.add))] if settings.add else ()),
+    ]
+
+
 def steps(settings: Rewrite) -> list[Step]:
     """What the settings do, in their order."""
-    return [
-        *([strip_step(settings.strip)] if settings.strip else ()),
-        *([tilde_step(settings.tilde)] if settings.tilde else ()),
-        *([alias_step(settings.alias)] if settings.alias else ()),
-        *(rule_step(pattern, replacement) for pattern, replacement in settings.rules.items()),
-        *([add_step(settings.add)] if settings.add else ()),
-    ]
+    return [step for _, step in named_steps(settings)]
+
+
+def target_of(segments: Sequence[bytes], added: str, target: bytes) -> bytes:
+    """
+    The target for a path that was rewritten.
+
+    :param added: queries that the steps have added.
+    :param target: the target before, whose query is kept.
+    """
+    query = b"&".join(filter(None, [added.encode("ascii"), target.partition(b"?")[2]]))
+    return quote_path(path_text(segments)).encode("ascii") + (b"?" + query if query else b"")
 
 
 def apply(chain: Sequence[Step], request: TwistedRequest) -> None:
@@ -111,14 +127,13 @@ def apply(chain: Sequence[Step], request: TwistedRequest) -> None:
         return
     segments, added = found
     above = list(request.prepath or [])
-    path = quote_path(path_text([*above, *segments])).encode("ascii")
-    target: bytes = request.target if isinstance(request, Request) else request.uri
-    query = b"&".join(filter(None, [added.encode("ascii"), target.partition(b"?")[2]]))
+    before: bytes = request.target if isinstance(request, Request) else request.uri
+    target = target_of([*above, *segments], added, before)
     if isinstance(request, Request):
-        request.set_target(path + (b"?" + query if query else b""))
+        request.set_target(target)
         if request.canonical_path.raw is not None:
             return
-    request.path = path
+    request.path = target.partition(b"?")[0]
     request.prepath, request.postpath = above, list(segments)
 
 
@@ -152,4 +167,21 @@ def build(settings: Rewrite, inner: IResource, context: Context) -> IResource:
     return RewriteWrapper(settings, inner)
 
 
-FEATURE = Wrap("rewrite", Stage.REWRITE, Rewrite, build)
+def explain(settings: Rewrite, asked: Asked) -> Verdict | None:
+    """Which steps rewrite a path, and to what."""
+    if asked.path.raw is not None:
+        return None
+    named = named_steps(settings)
+    found = rewritten(asked.path.segments, [step for _, step in named])
+    if found is None:
+        return None
+    applied, segments = [], asked.path.segments
+    for name, step in named:
+        changed = rewritten(segments, [step])
+        if changed is not None:
+            applied.append(name)
+            segments = changed[0]
+    return Verdict(", ".join(applied), target_of(*found, asked.target))
+
+
+FEATURE = Wrap("rewrite", Stage.REWRITE, Rewrite, build, explain=explain)

@@ -13,7 +13,8 @@ from mixweb.engine.request import Request
 def received_target(request: Request) -> bytes:
     """The target as received, in whatever form; empty where it was never read."""
     head = request.head
-    target = request.uri if head is None else head.line.target
+    # That of HTTP/2 has no line.
+    target = request.uri if head is None else getattr(head, "line", head).target
     return target if isinstance(target, bytes) and target != b"-" else b""
 
 

@@ -24,7 +24,12 @@ HIDDEN = b"***"
 _USERINFO = re.compile(rb"(://[^/?#@:]*:)[^/?#@]*@")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*(?= )")
 _COOKIE = re.compile(rb"=[^;]*")
-_MEMBER = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*+:\s*+)("(?:[^"\\]|\\.)*+"?|[^\s,{}\[\]"]++)', re.DOTALL)
+
+#: A string of JSON, or the beginning of one that is cut off; and what may stand behind one that is the name of a member.
+_STRING = rb'"(?:[^"\\]|\\.?)*+(?:"|\Z)'
+_VALUE = rb'(?:%b|[^\s,{}\[\]"]++|\[(?:[^\[\]{}"]|%b)*+(?:\]|\Z))' % (_STRING, _STRING)
+_MEMBER = re.compile(rb"(%b)(?:(\s*+:\s*+)%b)?+" % (_STRING, _VALUE), re.DOTALL)
+
 _PART_NAME = re.compile(rb'[; ]name="?([^";\r\n]*)')
 _BOUNDARY = re.compile(rb'boundary="?([^";]+)', re.IGNORECASE)
 
@@ -136,7 +141,8 @@ class Secrets:
         return body
 
     def _member(self, found: re.Match[bytes]) -> bytes:
-        return b'"%b"%b"%b"' % (found[1], found[2], HIDDEN) if self.is_secret(found[1]) else found[0]
+        name = found[1].strip(b'"')
+        return found[1] + found[2] + b'"%b"' % HIDDEN if found[2] and self.is_secret(name) else found[0]
 
     def _parts(self, declared: bytes, body: bytes) -> bytes:
         boundary = _BOUNDARY.search(declared)

@@ -20,7 +20,7 @@ _MASK = "(hidden)"
 
 def changed(settings: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, paths relative to the current directory where they are below it."""
-    hints = get_type_hints(type(settings))
+    hints = get_type_hints(type(settings), include_extras=True)
     found = {}
     for item in settings_fields(settings):
         value = getattr(settings, item.name)
@@ -42,6 +42,8 @@ def masked(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
 def _relative(value: Any, annotation: Any) -> Any:
     if annotation == FilePath and value and Path(value).is_relative_to(Path.cwd()):
         return os.path.relpath(value)
+    if annotation == StoreURL and value.startswith("sqlite:"):
+        return f"sqlite:{_relative(value.removeprefix('sqlite:'), FilePath)}"
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -766,3 +766,74 @@ def test_rotation_that_fails(tmp_path, events):
     logged.services.stopService()
     assert count(tmp_path / "log") == 3
     assert warnings_in(events) == [f"the access log '{tmp_path}/log' cannot be rotated: Is a directory"]
+
+
+def full_log(tmp_path, sent, **settings):
+    """What requests, sent as bytes, leave in a file in the full format."""
+    path = tmp_path / "full.log"
+    logged = Logged(AccessLog(path, format="full", **settings))
+    for data in sent:
+        logged.agent.connect().send(data)
+    logged.services.stopService()
+    return path.read_text()
+
+
+def test_full(tmp_path):
+    """The full format has each request as it came, head and body, between two marks."""
+    sent = b"POST /a/../b?c HTTP/1.1\r\nhOsT: a\r\nX-B: 1\r\nx-a: 2\r\nContent-Length: 12\r\n\r\nf\xc3\xbcr\r\n\x1b[2Jx\x00"
+    found = re.sub(r"\d+ ms", "0 ms", full_log(tmp_path, [sent]))
+    began, *lines = found.splitlines()
+    assert re.fullmatch(r"----- Request Start -----> 2016-07-02 12:00:0\d,\d{3} 127\.0\.0\.1", began)
+    assert lines == [
+        "POST /a/../b?c HTTP/1.1", "hOsT: a", "X-B: 1", "x-a: 2", "Content-Length: 12", "",
+        "für", "\\x1b[2Jx\\x00", "<----- Request End ----- 200 5 B 0 ms",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "settings", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", {}, ["GET / HTTP/1.1", "Host: a"]),
+        (b"nonsense\r\n\r\n", {}, ["(no request could be read)"]),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabcdef",
+            {"body_bytes": 4},
+            ["POST / HTTP/1.1", "Host: a", "Content-Length: 6", "", "abcd", "(2 more bytes)"],
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\n<----- Request End\n----- Request Star",
+            {},
+            ["POST / HTTP/1.1", "Host: a", "Content-Length: 36", "", "\\<----- Request End", "\\----- Request Sta"],
+        ),
+        (
+            b"GET /?token=x HTTP/1.1\r\nHost: a\r\nCookie: a=x\r\nAuthorization: Basic x\r\n\r\n",
+            {},
+            ["GET /?token=*** HTTP/1.1", "Host: a", "Cookie: a=***", "Authorization: Basic ***"],
+        ),
+        (
+            b"GET /?token=x HTTP/1.1\r\nHost: a\r\nCookie: a=x\r\n\r\n",
+            {"mask": [""]},
+            ["GET /?token=x HTTP/1.1", "Host: a", "Cookie: a=x"],
+        ),
+    ],
+)
+def test_full_bounds(sent, settings, expected, tmp_path):
+    """Long bodies are cut off, marks in them are no marks, secrets are hidden unless nothing is to be."""
+    assert full_log(tmp_path, [sent], **settings).splitlines()[1:-1] == expected
+
+
+def test_full_warns():
+    """That bodies are written down is said at the start."""
+    warnings = []
+    accesslog.FEATURE.build(AccessLog(format="full"), Page(), make_context(Clock(), warn=warnings.append))
+    assert warnings == ["accesslog: the full format writes down what clients send, with their bodies"]
+
+
+def test_terminal_without_background(monkeypatch):
+    """What the server asks of itself is not shown to a person who watches, but is in every file."""
+    monkeypatch.setattr(sys, "__stdout__", io.StringIO())
+    logged = Logged(AccessLog(), interactive=True)
+    monkeypatch.setattr(Page, "render_GET", lambda self, request: setattr(request, "background", True) or b"x")
+    logged.agent.get("/own")
+    logged.services.stopService()
+    assert sys.__stdout__.getvalue() == ""

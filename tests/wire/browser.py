@@ -64,6 +64,10 @@ class Browser:
         """What the page and the browser wrote to the console since the last look."""
         return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
 
+    def cookies(self):
+        """The cookies of the page by name, with their flags."""
+        return {cookie["name"]: cookie for cookie in self._call("GET", "/cookie")}
+
     def screenshot(self, path):
         """Save what is seen as a PNG."""
         Path(path).write_bytes(base64.b64decode(self._call("GET", "/screenshot")))

@@ -151,9 +151,12 @@ def test_show(mixweb, tmp_path):
     assert status == 0
     assert 'body = "x"  # site.toml:5' in out
     status, out, _ = mixweb("show", "--host", "a.example", "--path", "/x/../hi")
-    assert "passes   headers" in out
+    assert "passes   headers (headers): paths has /hi" in out
     assert "asks     respond at /hi" in out
-    assert "then     files at /" in out
+    assert "files at /" not in out
+    status, out, _ = mixweb("show", "--path", "/x", "--method", "PUT")
+    assert "skips    headers" in out
+    assert "asks     files at /" in out
 
 
 def test_make_run_hosts(twistd, curl):

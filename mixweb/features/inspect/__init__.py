@@ -15,10 +15,12 @@ from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.feature import Context, Mount, MountSettings, option
 from mixweb.features.inspect._api import Api
+from mixweb.features.inspect._decode import query_value
 from mixweb.features.inspect._gate import Gate, is_own_page
 from mixweb.features.inspect._inspector import Inspector, InspectorService
 from mixweb.features.inspect._page import ASSETS, answer_asset, answer_page
 from mixweb.features.inspect._record import Limits
+from mixweb.features.inspect._workers import Workers
 from mixweb.kit.mounted import redirect_to_directory
 from mixweb.kit.rules import path_text, quote_path
 from mixweb.kit.secrets import SECRETS, Secrets
@@ -138,7 +140,9 @@ class InspectResource(HealthResource):
             request.cookies.append(self.gate.cookie(request.isSecure()))
             return
         if not self.gate.is_cookie(request.received_cookies):
-            raise HTTPError(403, "Open the inspector with the link that the server printed when it started: its token is in it.")
+            raise HTTPError(
+                403, "Open the inspector with the link that the server printed when it started: its token is in it."
+            )
         header = request.getHeader
         if not is_own_page(header(b"Sec-Fetch-Site"), header(b"Origin"), header(b"Host") or b""):
             raise HTTPError(403, "The inspector answers to its own page only.")
@@ -149,26 +153,31 @@ def _token(request: Request) -> bytes:
     scheme, _, given = (request.getHeader(b"Authorization") or b"").partition(b" ")
     if scheme.lower() == b"bearer":
         return given.strip()
-    return request.args.get(b"token", [b""])[-1]
+    return query_value(request.target, "token").encode()
 
 
 def build(settings: Inspect, context: Context) -> IResource:
     if settings.health_only:
         return HealthResource()
+    path = quote_path(path_text(split_path(settings.at))).rstrip("/")
+    token = settings.token or token_urlsafe(18)
+    gate = Gate(token, settings.hosts, path)
     kept = context.about.kept
-    inspector: Inspector = kept.setdefault(_KEPT, None) or Inspector(context.reactor, settings.limits)
-    kept[_KEPT] = inspector
+    if _KEPT not in kept:
+        workers = Workers(context.reactor, gate.key) if context.about.worker else None
+        kept[_KEPT] = Inspector(context.reactor, settings.limits, workers)
+    inspector: Inspector = kept[_KEPT]
     inspector.recorder.limits = settings.limits
+    api = Api(settings.secrets, inspector, context)
+    inspector.answer = api.answer
     context.watch(inspector.recorder.watch)
     context.observe(inspector.recorder.observe)
     context.add_service(InspectorService(inspector))
-    path = quote_path(path_text(split_path(settings.at))).rstrip("/")
-    token = settings.token or token_urlsafe(18)
     if not settings.token:
         context.warn(f"inspect: open it at {path}/?token={token}")
     if settings.lab:
         context.warn("inspect: lab = true, it shows cookies, credentials and tokens")
-    return InspectResource(Gate(token, settings.hosts, path), inspector, Api(settings.secrets, inspector, context))
+    return InspectResource(gate, inspector, api)
 
 
 FEATURE = Mount("inspect", Inspect, build, watches=True)

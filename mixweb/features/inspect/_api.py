@@ -5,6 +5,7 @@ What programs, and the page, are told and may do, as JSON.
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.feature import Context
-from mixweb.features.inspect._decode import Fields, text_of, value_of
+from mixweb.features.inspect._decode import Fields, query_value, text_of, value_of
 from mixweb.features.inspect._events import Stream
 from mixweb.features.inspect._export import EXPORTS, har
 from mixweb.features.inspect._filter import Filter, compiled
@@ -26,6 +27,7 @@ from mixweb.features.inspect._page import FRAME_POLICY
 from mixweb.features.inspect._record import Body, Record
 from mixweb.features.inspect._replay import Line, message_of, send
 from mixweb.features.inspect._show import Json, detail, lines, plain_body, request_line
+from mixweb.kit.rules import path_text, quote_path
 from mixweb.kit.secrets import Secrets
 
 #: A request that somebody has the inspector send is no longer than this, as JSON in bytes.
@@ -60,6 +62,9 @@ class Api:
 
         :raises HTTPError: when that is not possible.
         """
+        process = _number(request, "process")
+        if process not in (0, os.getpid()):
+            return self._pass_on(request, process, segments)
         actions = self._actions(tuple(segments))
         method = b"GET" if request.method == b"HEAD" else request.method
         if method not in actions:
@@ -67,6 +72,21 @@ class Api:
         if method != b"GET":
             _check_type(request)
         return actions[method](request)
+
+    def _pass_on(self, request: Request, process: int, segments: Sequence[bytes]) -> int:
+        """Have another process that serves with this one do it."""
+        workers = self.inspector.workers
+        if workers is None:
+            raise HTTPError(404, "There is no such process, or not any more.")
+        query = request.target.partition(b"?")[2]
+        workers.pass_on(request, process, quote_path(path_text(segments)).encode("ascii") + b"?" + query)
+        return NOT_DONE_YET
+
+    def processes(self, request: Request) -> bytes:
+        """The processes that serve together; each keeps what it has answered itself."""
+        workers = self.inspector.workers
+        own = os.getpid()
+        return _json(request, {"own": own, "processes": [own] if workers is None else workers.processes})
 
     def _actions(self, segments: tuple[bytes, ...]) -> Actions:
         match segments:
@@ -82,6 +102,8 @@ class Api:
                 return {b"GET": self.export_all}
             case (b"send",):
                 return {b"POST": lambda request: self.send(request, None)}
+            case (b"processes",):
+                return {b"GET": self.processes}
             case (b"status",):
                 return {b"GET": self.status}
             case (b"lab", *rest):
@@ -105,7 +127,10 @@ class Api:
         if what == b"export":
             return {b"GET": lambda request: self.export(request, record)}
         if what == b"replay":
-            return {b"GET": lambda request: self.editable(request, record), b"POST": lambda request: self.send(request, record)}
+            return {
+                b"GET": lambda request: self.editable(request, record),
+                b"POST": lambda request: self.send(request, record),
+            }
         raise HTTPError(404, "Nothing is here.")
 
     def _of_lab(self, rest: list[bytes]) -> Actions:
@@ -117,7 +142,7 @@ class Api:
             case [b"pages", cache, name]:
                 return {
                     b"GET": lambda request: self._page(request, cache, name),
-                    b"PUT": lambda request: _answered(request, self.lab.save(cache, name, _document(request))),
+                    b"PUT": lambda request: self._save(request, cache, name),
                     b"PATCH": lambda request: _answered(request, self.lab.retype(cache, name, _document(request))),
                     b"DELETE": lambda request: _answered(request, self.lab.clear(cache, name)),
                 }
@@ -131,7 +156,7 @@ class Api:
 
     def _filter(self, request: Request) -> Filter:
         try:
-            return compiled(_argument(request, b"filter"), self.secrets)
+            return compiled(_argument(request, "filter"), self.secrets)
         except ValueError as reason:
             raise HTTPError(400, f"{reason}.") from None
 
@@ -139,9 +164,7 @@ class Api:
 
     def list_requests(self, request: Request) -> bytes:
         """What has changed since a version; everything since 0."""
-        version = _number(request, b"since", 0)
-        now, news = self.inspector.changes(version, self._filter(request), self.secrets)
-        return _json(request, news or {"version": now, "reset": False, "requests": [], "gone": []})
+        return _json(request, self.inspector.changes(_number(request, "since"), self._filter(request), self.secrets))
 
     def stream(self, request: Request) -> int:
         """The same as events, as it happens."""
@@ -149,7 +172,7 @@ class Api:
             raise HTTPError(503, "Too many are looking on already.", [(b"Retry-After", b"5")])
         wanted = self._filter(request)
         last = request.getHeader(b"Last-Event-ID") or b""
-        version = int(last) if last.isdigit() and len(last) < 16 else _number(request, b"since", 0)
+        version = int(last) if last.isdigit() and len(last) < 16 else _number(request, "since")
         self.inspector.feed.add(
             Stream(request, lambda known: self.inspector.changes(known, wanted, self.secrets), version)
         )
@@ -184,8 +207,9 @@ class Api:
         kind = text_of(value_of(fields, b"content-type")).partition(";")[0].strip().lower()
         request.setHeader(b"Content-Security-Policy", FRAME_POLICY)
         request.setHeader(b"X-Frame-Options", b"SAMEORIGIN")
-        if _argument(request, b"frame") and kind.startswith(_SHOWN):
-            request.setHeader(b"Content-Type", value_of(fields, b"content-type"))
+        if _argument(request, "frame"):
+            as_it_is = value_of(fields, b"content-type") if kind.startswith(_SHOWN) else b"text/plain; charset=utf-8"
+            request.setHeader(b"Content-Type", as_it_is)
         else:
             request.setHeader(b"Content-Type", b"application/octet-stream")
             request.setHeader(b"Content-Disposition", b'attachment; filename="body"')
@@ -193,7 +217,7 @@ class Api:
 
     def export(self, request: Request, record: Record) -> bytes:
         """The request written out."""
-        kind = _argument(request, b"as") or "curl"
+        kind = _argument(request, "as") or "curl"
         if kind not in EXPORTS:
             raise HTTPError(400, f"There is no export as {kind}; there is {', '.join(EXPORTS)}.")
         return _text(request, EXPORTS[kind](record, self.secrets))
@@ -252,7 +276,8 @@ class Api:
             return written
         if not record.body.complete:
             raise HTTPError(
-                409, f"Only {record.body.kept} of the {record.body.size} bytes of the body were kept: write another one."
+                409,
+                f"Only {record.body.kept} of the {record.body.size} bytes of the body were kept: write another one.",
             )
         return record.body.data
 
@@ -261,6 +286,20 @@ class Api:
     async def status(self, request: Request) -> bytes:
         """How the server is."""
         return _json(request, await self.inspector.status(self.about, self.secrets))
+
+    async def _save(self, request: Request, cache: bytes, name: bytes) -> bytes:
+        """Keep a text, or the body of a request or of its answer, as a page."""
+        asked = _document(request)
+        if "request" not in asked:
+            page = self.lab.page_of(_asked_text(asked, "text").encode(), _asked_text(asked, "type"))
+        else:
+            record = self._record(str(asked["request"]).encode())
+            answered = asked.get("body") == "answer"
+            body, fields = (record.answer_body, record.answer) if answered else (record.body, record.fields)
+            kind = text_of(value_of(fields, b"content-type"))
+            page = self.lab.page_of(plain_body(body, fields, self.secrets), kind)
+        await self.lab.save(cache, name, page)
+        return _json(request, {"type": page.type, "size": len(page.data)})
 
     async def _page(self, request: Request, cache: bytes, name: bytes) -> bytes:
         page = await self.lab.page(cache, name)
@@ -284,15 +323,15 @@ def _text(request: Request, text: str, kind: bytes = b"text/plain; charset=utf-8
     return text.encode()
 
 
-def _argument(request: Request, name: bytes) -> str:
-    return text_of(request.args.get(name, [b""])[-1])
+def _argument(request: Request, name: str) -> str:
+    return query_value(request.target, name)
 
 
-def _number(request: Request, name: bytes, default: int) -> int:
-    text = _argument(request, name)
-    if text and not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise HTTPError(400, f"{name.decode('ascii')} is a number.")
-    return int(text) if text else default
+def _number(request: Request, name: str) -> int:
+    text = _argument(request, name) or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise HTTPError(400, f"{name} is a number.")
+    return int(text)
 
 
 def _check_type(request: Request) -> None:

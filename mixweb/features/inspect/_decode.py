@@ -50,6 +50,11 @@ def pairs(query: bytes) -> list[tuple[str, str]]:
     return found
 
 
+def query_value(target: bytes, name: str) -> str:
+    """The last value of a parameter in the query of a target; empty without one."""
+    return dict(pairs(target.partition(b"?")[2])).get(name, "")
+
+
 def _unquoted(value: bytes) -> str:
     return text_of(unquote_to_bytes(value.replace(b"+", b" ")))
 

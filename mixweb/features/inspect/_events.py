@@ -24,8 +24,8 @@ _HEARTBEAT = 75
 #: How many may look on at once.
 MOST = 16
 
-#: What has changed since a version: the new version, and what to tell.
-Changes = Callable[[int], tuple[int, dict[str, Any] | None]]
+#: What has changed since a version, with the version now.
+Changes = Callable[[int], dict[str, Any]]
 
 
 @implementer(IPushProducer)
@@ -53,13 +53,13 @@ class Stream:
         """Send what has changed, unless the client is slow: then it is told of all of it later."""
         if self._paused:
             return
-        version, news = self._changes(self.version)
+        news = self._changes(self.version)
+        self.version = news["version"]
         self._quiet += 1
-        if news is not None:
-            self._send(b"id: %d\nevent: changes\ndata: %b\n\n" % (version, json.dumps(news).encode()))
+        if news["requests"] or news["gone"] or news["reset"]:
+            self._send(b"id: %d\nevent: changes\ndata: %b\n\n" % (self.version, json.dumps(news).encode()))
         elif self._quiet >= _HEARTBEAT:
             self._send(b": \n\n")
-        self.version = version
 
     def _send(self, data: bytes) -> None:
         self._quiet = 0

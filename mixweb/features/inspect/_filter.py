@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import translate
+from operator import eq, ge, gt, le, lt
 from typing import TypeAlias
 
 from mixweb.features.inspect._decode import text_of, value_of
@@ -45,6 +46,8 @@ _NUMBERS: dict[str, Callable[[Record], float | None]] = {
     "sent": lambda record: record.answer_body.size,
     "received": lambda record: record.body.size,
 }
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq, "": eq}
 
 _OTHERS = ("body", "has", "header", "is", "path", "status")
 
@@ -168,13 +171,8 @@ def _comparison(value: str) -> Callable[[float], bool] | None:
     found = _NUMBER.match(value)
     if found is None:
         return None
-    limit = float(found[2])
-    return {
-        ">=": lambda number: number >= limit,
-        "<=": lambda number: number <= limit,
-        ">": lambda number: number > limit,
-        "<": lambda number: number < limit,
-    }.get(found[1], lambda number: number == limit)
+    compare, limit = _COMPARISONS[found[1]], float(found[2])
+    return lambda number: compare(number, limit)
 
 
 def _header(value: str, secrets: Secrets) -> Filter:

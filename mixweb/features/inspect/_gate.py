@@ -34,6 +34,11 @@ class Gate:
         self._name = b"mixweb-inspect-" + self._derived(b"name")[:12]
         self._value = self._derived(b"value")
 
+    @property
+    def key(self) -> str:
+        """A name that those who have the same token have in common."""
+        return self._derived(b"key")[:20].decode("ascii")
+
     def _derived(self, purpose: bytes) -> bytes:
         return hmac.new(self._token, purpose + self._path.encode(), sha256).hexdigest().encode()
 

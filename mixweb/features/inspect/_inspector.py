@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorThreads
 
 from mixweb import __version__
@@ -20,14 +20,23 @@ from mixweb.features.inspect._filter import Filter
 from mixweb.features.inspect._record import Limits, Recorder
 from mixweb.features.inspect._show import Json, summary
 from mixweb.features.inspect._stats import ErrorLog, Statistics
+from mixweb.features.inspect._workers import Answerer, Workers
 from mixweb.kit.secrets import Secrets
 from mixweb.stores import Status, hidden, stores_in_use
 
 
 class Inspector:
-    """Looks on."""
+    """
+    Looks on.
 
-    def __init__(self, reactor: Any, limits: Limits) -> None:
+    :param workers: the processes that serve together; ``None`` where one serves alone.
+    :ivar answer: answers other processes.
+    """
+
+    answer: Answerer
+
+    def __init__(self, reactor: Any, limits: Limits, workers: Workers | None = None) -> None:
+        self.workers = workers
         self.recorder = Recorder(limits, reactor.seconds)
         self.statistics = Statistics(reactor.seconds)
         self.log = ErrorLog()
@@ -41,33 +50,38 @@ class Inspector:
         self._trees += 1
         if self._trees == 1:
             self.log.listen()
+            if self.workers is not None:
+                self.workers.open(lambda request, segments: self.answer(request, segments))
 
-    def end(self) -> None:
+    def end(self) -> Deferred[None] | None:
         """A resource tree is no longer in use."""
         self._trees -= 1
-        if not self._trees:
-            self.log.leave()
-            self.feed.end()
+        if self._trees:
+            return None
+        self.log.leave()
+        self.feed.end()
+        return None if self.workers is None else self.workers.close()
 
-    def changes(self, version: int, wanted: Filter, secrets: Secrets) -> tuple[int, Json | None]:
+    def changes(self, version: int, wanted: Filter, secrets: Secrets) -> Json:
         """
-        What has changed since a version.
+        What has changed since a version: the requests that are new or not as they were, and the numbers of those gone.
 
-        :returns: the version now, and what to tell; ``None`` where it is the same.
+        ``reset`` says that this is all there is, and what is known from before means nothing.
         """
         recorder = self.recorder
-        if recorder.version == version:
-            return version, None
         # Versions are of this run of the server: one from before, or from another process, means nothing.
-        known = version if version < recorder.version else 0
-        return recorder.version, {
+        known = version if version <= recorder.version else 0
+        changed = [record for record in recorder if record.version > known]
+        shown = [record for record in changed if wanted(record)]
+        # What is no longer as a filter wants it is gone for those who use the filter.
+        gone = [*recorder.gone_since(known), *(record.id for record in changed if not wanted(record))]
+        return {
             "process": os.getpid(),
             "version": recorder.version,
-            "reset": known == 0,
-            "requests": [
-                summary(record, secrets) for record in recorder if record.version > known and wanted(record)
-            ],
-            "gone": recorder.gone_since(known) if known else [],
+            "most": recorder.limits.requests,
+            "reset": known == 0 and recorder.version > 0,
+            "requests": [summary(record, secrets) for record in shown],
+            "gone": gone if known else [],
         }
 
     async def status(self, about: About, secrets: Secrets) -> Json:
@@ -86,9 +100,7 @@ class Inspector:
             "kept": {"requests": len(self.recorder), "bytes": self.recorder.size},
             "limits": vars(self.recorder.limits),
             "threads": _threads(self._reactor),
-            "stores": [
-                {"url": hidden(url), **vars(status)} for (url, _), status in zip(stores, found, strict=True)
-            ],
+            "stores": [{"url": hidden(url), **vars(status)} for (url, _), status in zip(stores, found, strict=True)],
             "certificates": [
                 {"path": path, "names": list(names), "ends": ends} for path, names, ends in about.certificates()
             ],
@@ -124,6 +136,6 @@ class InspectorService(Service):
         super().startService()
         self._inspector.begin()
 
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[None] | None:
         super().stopService()
-        self._inspector.end()
+        return self._inspector.end()

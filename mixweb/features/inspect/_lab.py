@@ -77,23 +77,19 @@ class Lab:
 
     async def retype(self, cache: bytes, name: bytes, asked: Json) -> Json:
         """Give a page another type."""
-        kind = self._type(asked)
+        kind = media_type(str(asked.get("type", "")), self._types)
         await _told(self._pages(cache).retype(name, kind))
         return {"type": kind}
 
-    async def save(self, cache: bytes, name: bytes, asked: Json) -> Json:
-        """Keep a text under a name that was never given."""
-        text = asked.get("text")
-        if not isinstance(text, str):
-            raise HTTPError(400, "text is text.")
-        await _told(self._pages(cache).save(name, Page(text.encode(), self._type(asked))))
-        return {}
+    async def save(self, cache: bytes, name: bytes, page: Page) -> None:
+        """Keep a page under a name that was never given."""
+        if not name or b"/" in name or name in (b"new", b"clear"):
+            raise HTTPError(400, "A page cannot have this name.")
+        await _told(self._pages(cache).save(name, page))
 
-    def _type(self, asked: Json) -> str:
-        try:
-            return media_type(asked.get("type", ""), self._types)
-        except ValueError as reason:
-            raise HTTPError(400, str(reason)) from None
+    def page_of(self, data: bytes, kind: str) -> Page:
+        """A page of this data, with its type where that is known."""
+        return Page(data, media_type(kind, self._types))
 
 
 async def _told(work: Awaitable[Any]) -> Any:

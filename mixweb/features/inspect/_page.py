@@ -4,6 +4,7 @@ The page, its style and its script: files of this package.
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -48,7 +49,7 @@ def answer_page(request: Request) -> bytes:
     request.setHeader(b"Content-Security-Policy", _POLICY.format(nonce=nonce).encode())
     request.setHeader(b"X-Frame-Options", b"DENY")
     request.setHeader(b"Cross-Origin-Opener-Policy", b"same-origin")
-    return _PAGE.replace("{nonce}", nonce).replace("{form_token}", "" if token is None else token.value).encode()
+    return _PAGE.replace("{nonce}", nonce).replace("{form_token}", "" if token is None else escape(token.value)).encode()
 
 
 def answer_asset(request: Request, name: bytes) -> bytes:

@@ -15,7 +15,7 @@ from mixweb.engine.request import Request
 from mixweb.interfaces import IClientAddress, ISessionTag, IUser
 from mixweb.kit.received import received_fields, received_target
 from mixweb.paths import CanonicalPath
-from mixweb.route import HostStation, Step
+from mixweb.route import HostStation, Trace
 
 #: What a record takes besides bodies and heads, in bytes: about.
 _RECORD_BYTES = 4096
@@ -82,7 +82,7 @@ class Body:
         return self.kept == self.size
 
 
-class Record:
+class Record(Trace):
     """
     One request with its answer.
 
@@ -105,10 +105,11 @@ class Record:
     __slots__ = (
         "_recorder", "address", "answer", "answer_body", "began", "body", "client", "exact", "fields", "first", "host", "id",
         "local", "method", "note", "own", "path", "pinned", "reason", "replay_of", "seconds", "secure", "session",
-        "size", "state", "status", "steps", "target", "time", "tls", "unread", "user", "version", "wire",
+        "size", "state", "status", "target", "time", "tls", "unread", "user", "version", "wire",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder, number: int, request: Request, now: float) -> None:
+        super().__init__()
         self._recorder = recorder
         self.id = self.version = number
         self.time = now - (monotonic() - request.received)
@@ -126,7 +127,6 @@ class Record:
         self.path: CanonicalPath | None = None
         self.unread = b""
         self.body, self.answer_body = Body(), Body()
-        self.steps: list[Step] = []
         self.client, self.user, self.session = self.address, "", ""
         self.status, self.reason = 0, b""
         self.answer: Sequence[tuple[bytes, bytes]] = ()
@@ -167,9 +167,7 @@ class Record:
 
     def _take_answer(self, request: Request) -> None:
         self.status, self.reason = request.code, request.code_message
-        self.answer = [
-            (name, value) for name, values in request.responseHeaders.getAllRawHeaders() for value in values
-        ]
+        self.answer = [(name, value) for name, values in request.responseHeaders.getAllRawHeaders() for value in values]
         self.path = getattr(request, "canonical_path", None)
 
     @property
@@ -198,7 +196,8 @@ def _host(address: Any) -> str:
 
 def _tls_facts(request: Request) -> Any:
     """What was agreed on for the connection; ``None`` where it is not TLS or the transport does not tell."""
-    facts = getattr(request.transport, "facts", None) if request.isSecure() else None
+    # A stream of HTTP/2 has no transport of its own.
+    facts = getattr(request.transport or request.channel, "facts", None) if request.isSecure() else None
     return facts() if callable(facts) else None
 
 
@@ -225,7 +224,7 @@ class Recorder:
         self._last = 0
         self._open: dict[int, Record] = {}
         self._done: dict[int, Record] = {}
-        self._pinned = 0
+        self._pinned: dict[int, Record] = {}
         self._gone: deque[tuple[int, int]] = deque(maxlen=_GONE)
 
     # What requests tell
@@ -235,13 +234,13 @@ class Recorder:
         record = self._new(request)
         request.witness = record
         request.before_headers(record.answered)
+        self._open[record.id] = record
+        self.size += record.size
+        self.begun += 1
         if request.body_size:
             record.received(request.content.read(self.limits.body_bytes))
             record.body.size = request.body_size
             request.content.seek(0)
-        self._open[record.id] = record
-        self.size += record.size
-        self.begun += 1
         self.changed(record)
 
     def observe(self, request: Request) -> None:
@@ -255,7 +254,7 @@ class Recorder:
             return
         record.end(request)
         self._open.pop(record.id, None)
-        self._done[record.id] = record
+        (self._pinned if record.pinned else self._done)[record.id] = record
         self._make_room()
         self.changed(record)
         for tell in self.ended:
@@ -296,13 +295,15 @@ class Recorder:
         self._last += 1
         record = Record(self, self._last, request, self._now())
         if record.replay_of is not None:
-            request.transport.recorded(record)
+            line: Any = request.transport
+            line.recorded(record)
         return record
 
     def _refused(self, request: Request) -> Record:
         """The record of a request that was refused before anything saw it."""
         record = self._new(request)
         record.state = "refused"
+        record.answer_body.size = request.sentLength
         if request.head is None:
             record.unread = bytes(getattr(request.channel, "unread", b""))[: self.limits.body_bytes]
         record.size += len(record.unread)
@@ -312,17 +313,12 @@ class Recorder:
 
     def _make_room(self, more: int = 0) -> None:
         """Forget the oldest that are not pinned, until the limits are met."""
-        oldest = [record for record in self._done.values() if not record.pinned] if self._is_full(more) else []
-        for record in oldest:
-            if not self._is_full(more):
-                return
-            self._forget(record)
-
-    def _is_full(self, more: int) -> bool:
-        return len(self._done) > self.limits.requests or self.size + more > self.limits.bytes
+        limits, done = self.limits, self._done
+        while done and (len(done) + len(self._pinned) > limits.requests or self.size + more > limits.bytes):
+            self._forget(next(iter(done.values())))
 
     def _forget(self, record: Record) -> None:
-        del self._done[record.id]
+        del (self._pinned if record.pinned else self._done)[record.id]
         self.size -= record.size
         self._gone.append((self.version + 1, record.id))
 
@@ -330,10 +326,11 @@ class Recorder:
 
     def __iter__(self) -> Iterator[Record]:
         """All records, the oldest first."""
-        return iter(sorted([*self._done.values(), *self._open.values()], key=lambda record: record.id))
+        found = [*self._pinned.values(), *self._done.values(), *self._open.values()]
+        return iter(sorted(found, key=lambda record: record.id))
 
     def __len__(self) -> int:
-        return len(self._done) + self.in_flight
+        return len(self._pinned) + len(self._done) + self.in_flight
 
     @property
     def in_flight(self) -> int:
@@ -342,7 +339,7 @@ class Recorder:
 
     def get(self, number: int) -> Record | None:
         """The record of a number, as long as it is there."""
-        return self._done.get(number) or self._open.get(number)
+        return self._done.get(number) or self._pinned.get(number) or self._open.get(number)
 
     def gone_since(self, version: int) -> list[int]:
         """The numbers of the records that were removed after a version."""
@@ -356,17 +353,18 @@ class Recorder:
         """
         if pinned == record.pinned:
             return
-        if pinned and self._pinned >= self.limits.requests // 2:
-            raise ValueError(f"{self._pinned} requests are pinned; unpin one of them first")
-        self._pinned += 1 if pinned else -1
+        if pinned and len(self._pinned) >= self.limits.requests // 2:
+            raise ValueError(f"{len(self._pinned)} requests are pinned; unpin one of them first")
         record.pinned = pinned
+        before, after = (self._done, self._pinned) if pinned else (self._pinned, self._done)
+        if before.pop(record.id, None) is not None:
+            after[record.id] = record
         self.changed(record)
 
     def delete(self, records: Sequence[Record]) -> None:
         """Forget records; those that are still answered stay."""
         for record in records:
-            if record.id in self._done:
-                self._pinned -= record.pinned
+            if record.seconds is not None:
                 self._forget(record)
         self.version += 1
         for listener in self.listeners:

@@ -4,6 +4,7 @@ Records as plain values, with what is secret hidden.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
@@ -46,6 +47,7 @@ def summary(record: Record, secrets: Secrets) -> Json:
     """A record in one line."""
     return {
         "id": record.id,
+        "process": os.getpid(),
         "version": record.version,
         "time": round(record.time, 3),
         "method": text_of(record.method),
@@ -167,7 +169,9 @@ def response(record: Record, secrets: Secrets) -> Json:
     """What was answered."""
     authors = _authors(record.steps)
     return {
-        "line": f"{text_of(record.wire)} {record.status} {text_of(record.reason)}" if record.first or record.answer else "",
+        "line": f"{text_of(record.wire)} {record.status} {text_of(record.reason)}"
+        if record.first or record.answer
+        else "",
         "lines": [
             (text_of(name), text_of(secrets.field(name, value)), authors.get(name, "server"))
             for name, value in record.answer

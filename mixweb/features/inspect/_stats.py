@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from heapq import heappush, heappushpop
+from math import ceil
 from typing import NamedTuple
 
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from mixweb.features.inspect._decode import text_of
 from mixweb.features.inspect._record import Record
@@ -38,7 +40,7 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
     :param share: from 0 to 1.
     """
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))] if ordered else None
+    return ordered[max(0, ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 class Slow(NamedTuple):
@@ -80,7 +82,7 @@ class Statistics:
         self.modules: Counter[str] = Counter()
         self.hosts: Counter[str] = Counter()
         self._durations: deque[float] = deque(maxlen=_DURATIONS)
-        self._by_second: deque[list[int]] = deque(maxlen=_SECONDS)
+        self._by_second: dict[int, int] = {}
         self._slow: list[Slow] = []
 
     def count(self, record: Record) -> None:
@@ -100,16 +102,14 @@ class Statistics:
             heappushpop(self._slow, entry)
 
     def _count_second(self, second: int) -> None:
-        if self._by_second and self._by_second[-1][0] == second:
-            self._by_second[-1][1] += 1
-        else:
-            self._by_second.append([second, 1])
+        if second not in self._by_second:
+            self._by_second = {old: n for old, n in self._by_second.items() if old > second - _SECONDS}
+        self._by_second[second] = self._by_second.get(second, 0) + 1
 
     def per_second(self) -> list[int]:
         """How many requests ended in each of the last seconds, the latest last."""
         now = int(self._now())
-        counts = dict(map(tuple, self._by_second))  # type: ignore[arg-type]
-        return [counts.get(second, 0) for second in range(now - _SECONDS + 1, now + 1)]
+        return [self._by_second.get(second, 0) for second in range(now - _SECONDS + 1, now + 1)]
 
     def told(self, secrets: Secrets) -> Json:
         """Everything that was counted."""
@@ -131,6 +131,7 @@ class Statistics:
         }
 
 
+@implementer(ILogObserver)
 class ErrorLog:
     """Remembers the last errors that are logged while it listens."""
 
@@ -139,13 +140,13 @@ class ErrorLog:
 
     def listen(self) -> None:
         """Begin."""
-        globalLogPublisher.addObserver(self._observe)
+        globalLogPublisher.addObserver(self)
 
     def leave(self) -> None:
         """End."""
-        globalLogPublisher.removeObserver(self._observe)
+        globalLogPublisher.removeObserver(self)
 
-    def _observe(self, event: LogEvent) -> None:
+    def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
         if level < LogLevel.error:
             return

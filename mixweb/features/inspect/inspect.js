@@ -42,6 +42,7 @@ const sizeText = (bytes) => {
 
 const timeText = (ms) => {
   if (ms === null || ms === undefined) return "";
+  if (ms < 0.95) return `${Math.round(ms * 1000)} µs`;
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   return ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 };
@@ -105,14 +106,16 @@ function moveTab(event) {
 
 const records = new Map();
 const rows = new Map();
-let version = 0;
+const versions = new Map();
+const sources = new Map();
 let filter = "";
 let group = "";
 let paused = false;
 let missed = 0;
 let selected = null;
-let source = null;
 let polling = 0;
+let broken = 0;
+let again = 0;
 let most = 500;
 
 function setLive(state, text) {
@@ -122,48 +125,52 @@ function setLive(state, text) {
 
 function showLive() {
   if (paused) setLive("paused", missed ? `paused, ${missed} new` : "paused");
-  else if (source && source.readyState === EventSource.OPEN) setLive("live", "live");
+  else if (sources.size && [...sources.values()].every((source) => source.readyState === EventSource.OPEN)) {
+    setLive("live", sources.size > 1 ? `live, ${sources.size} processes` : "live");
+  }
   else if (polling) setLive("live", "polling");
   else setLive("lost", "connection lost");
 }
 
+const keyOf = (process, id) => `${process}:${id}`;
+const later = (one, other) => other.time - one.time || other.id - one.id;
+const inOrder = () => [...records.values()].sort(later);
+
 function take(news) {
-  if (news.reset) {
-    records.clear();
-    rows.clear();
-    $("#list").replaceChildren();
-  }
-  version = news.version;
-  for (const id of news.gone) drop(id);
+  if (news.reset) [...records.values()].filter((record) => record.process === news.process).forEach(drop);
+  versions.set(news.process, news.version);
+  most = news.most || most;
+  for (const id of news.gone) drop({key: keyOf(news.process, id)});
   for (const record of news.requests) {
-    if (paused && !records.has(record.id)) missed += 1;
-    records.set(record.id, record);
+    record.key = keyOf(record.process, record.id);
+    if (paused && !records.has(record.key)) missed += 1;
+    records.set(record.key, record);
   }
-  const extra = records.size - most - 200;
-  if (extra > 0) [...records.values()].filter((record) => !record.pinned).slice(0, extra).forEach((record) => drop(record.id));
-  if (!paused) show(news.requests);
-  if (selected !== null && news.requests.some((record) => record.id === selected)) refreshDetail();
+  const extra = records.size - (most + 200) * Math.max(1, versions.size);
+  if (extra > 0) inOrder().reverse().filter((record) => !record.pinned).slice(0, extra).forEach(drop);
+  if (!paused) show(news.requests, !news.reset);
+  if (news.requests.some((record) => record.key === selected)) refreshDetail();
   showLive();
 }
 
-function drop(id) {
-  records.delete(id);
-  rows.get(id)?.remove();
-  rows.delete(id);
+function drop(record) {
+  records.delete(record.key);
+  rows.get(record.key)?.remove();
+  rows.delete(record.key);
 }
 
-function show(changed) {
+function show(changed, isNews) {
   if (group) return showGrouped();
   const list = $("#list");
   for (const record of changed) {
-    const old = rows.get(record.id);
-    const row = rowOf(record, !old && version > 1);
-    rows.set(record.id, row);
+    const old = rows.get(record.key);
+    const row = rowOf(record, isNews && !old);
+    rows.set(record.key, row);
     if (old) {
       old.replaceWith(row);
       continue;
     }
-    const before = [...list.children].find((item) => Number(item.dataset.id) < record.id);
+    const before = [...list.children].find((item) => later(records.get(item.dataset.key) || record, record) > 0);
     list.insertBefore(row, before || null);
   }
   $("#empty").hidden = records.size > 0;
@@ -173,9 +180,9 @@ function showAll() {
   rows.clear();
   $("#list").replaceChildren();
   if (group) return showGrouped();
-  for (const record of [...records.values()].sort((a, b) => b.id - a.id)) {
+  for (const record of inOrder()) {
     const row = rowOf(record, false);
-    rows.set(record.id, row);
+    rows.set(record.key, row);
     $("#list").append(row);
   }
   $("#empty").hidden = records.size > 0;
@@ -183,7 +190,7 @@ function showAll() {
 
 function showGrouped() {
   const groups = new Map();
-  for (const record of [...records.values()].sort((a, b) => b.id - a.id)) {
+  for (const record of inOrder()) {
     const name = record[group] || "none";
     groups.set(name, [...(groups.get(name) || []), record]);
   }
@@ -193,7 +200,7 @@ function showGrouped() {
     items.push(h("li", {class: "group", role: "presentation"}, name, h("small", {}, String(members.length))));
     for (const record of members) {
       const row = rowOf(record, false);
-      rows.set(record.id, row);
+      rows.set(record.key, row);
       items.push(row);
     }
   }
@@ -204,14 +211,14 @@ function showGrouped() {
 function rowOf(record, isNew) {
   const marks = `${record.pinned ? "● " : ""}${record.replay_of !== null ? "↻ " : ""}`;
   return h("li", {
-    class: `row${isNew ? " new" : ""}`, role: "option", id: `r${record.id}`, "data-id": String(record.id),
-    "aria-selected": String(record.id === selected), onclick: () => select(record.id),
+    class: `row${isNew ? " new" : ""}`, role: "option", id: `r${record.key}`, "data-key": record.key,
+    "aria-selected": String(record.key === selected), onclick: () => select(record.key),
   },
   h("span", {class: "time"}, clock(record.time)),
   h("span", {class: `status ${statusClass(record)}`}, statusText(record)),
   h("span", {class: "method"}, record.method),
   h("span", {class: "target", title: record.target}, marks,
-    h("span", {class: "host"}, record.host), record.target || "(not a request)",
+    record.host !== location.host && h("span", {class: "host"}, record.host), record.target || "(not a request)",
     record.note && h("span", {class: "note"}, `  ${record.note}`)),
   h("span", {class: "module"}, record.module),
   h("span", {class: "size"}, record.state === "open" ? "" : sizeText(record.sent)),
@@ -224,45 +231,78 @@ function rowOf(record, isNew) {
 async function follow() {
   stopFollowing();
   const query = `filter=${encodeURIComponent(filter)}`;
-  $("#har").href = `api/har?${query}`;
   try {
-    const news = await ask(`requests?since=0&${query}`);
+    const {processes} = await ask("processes");
+    const news = await Promise.all(processes.map((process) => ask(`requests?since=0&process=${process}&${query}`)));
     $("#problem").hidden = true;
-    take({...news, reset: true});
+    records.clear();
+    rows.clear();
+    versions.clear();
+    $("#list").replaceChildren();
+    news.forEach(take);
+    if (broken < 3) processes.forEach((process) => listen(process, query));
+    else poll(query);
   } catch (error) {
     $("#problem").textContent = error.message;
     $("#problem").hidden = false;
-    return;
   }
-  listen(query);
+  showLive();
 }
 
 function stopFollowing() {
-  source?.close();
-  source = null;
+  sources.forEach((source) => source.close());
+  sources.clear();
   clearInterval(polling);
+  clearTimeout(again);
   polling = 0;
 }
 
-function listen(query) {
-  source = new EventSource(`api/events?since=${version}&${query}`);
-  source.addEventListener("open", showLive);
+function listen(process, query) {
+  const source = new EventSource(`api/events?since=${versions.get(process)}&process=${process}&${query}`);
+  sources.set(process, source);
+  source.addEventListener("open", () => { broken = 0; showLive(); });
   source.addEventListener("changes", (event) => take(JSON.parse(event.data)));
   source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED && !polling) poll(query);
     showLive();
+    if (source.readyState !== EventSource.CLOSED) return;
+    // The process has ended, or events do not come through: see who is there now.
+    broken += 1;
+    clearTimeout(again);
+    again = setTimeout(follow, 1500);
   });
+}
+
+/** Processes that serve together come and go. */
+async function look() {
+  if (versions.size < 2 || document.hidden) return;
+  const {processes} = await ask("processes");
+  if (processes.some((process) => !versions.has(process)) || processes.length !== versions.size) follow();
 }
 
 /** Where events do not come through, ask again and again. */
 function poll(query) {
   polling = setInterval(async () => {
     try {
-      take(await ask(`requests?since=${version}&${query}`));
+      for (const [process, version] of versions) take(await ask(`requests?since=${version}&process=${process}&${query}`));
     } catch {
       setLive("lost", "connection lost");
     }
   }, 2000);
+}
+
+/** Forget what the filter shows, in every process. */
+async function clearList() {
+  for (const process of versions.keys()) await ask(`requests?process=${process}&filter=${encodeURIComponent(filter)}`, "DELETE");
+}
+
+/** What all processes have, as one file. */
+async function saveHar() {
+  const found = await Promise.all([...versions.keys()].map((process) => ask(`har?process=${process}&filter=${encodeURIComponent(filter)}`)));
+  const entries = found.flatMap((one) => one.log.entries).sort((one, other) => one.startedDateTime < other.startedDateTime ? -1 : 1);
+  const file = new Blob([JSON.stringify({log: {...found[0].log, entries}}, null, 1)], {type: "application/json"});
+  const link = h("a", {href: URL.createObjectURL(file), download: "mixweb.har"});
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 function setPaused(now) {
@@ -282,19 +322,22 @@ let pane = "Request";
 let detail = null;
 let draft = null;
 
-function select(id) {
-  if (selected !== null) rows.get(selected)?.setAttribute("aria-selected", "false");
-  selected = id;
+/** The address of one request in the API. */
+const place = (record, rest = "", query = "") => `requests/${record.id}${rest}?process=${record.process}${query}`;
+
+function select(key) {
+  rows.get(selected)?.setAttribute("aria-selected", "false");
+  selected = key;
   draft = null;
-  const row = rows.get(id);
+  const row = rows.get(key);
   row?.setAttribute("aria-selected", "true");
   row?.scrollIntoView({block: "nearest"});
-  $("#list").setAttribute("aria-activedescendant", `r${id}`);
+  $("#list").setAttribute("aria-activedescendant", `r${key}`);
   refreshDetail();
 }
 
 function unselect() {
-  if (selected !== null) rows.get(selected)?.setAttribute("aria-selected", "false");
+  rows.get(selected)?.setAttribute("aria-selected", "false");
   selected = detail = draft = null;
   $("#detail").hidden = true;
   $(".panes").classList.remove("split");
@@ -303,15 +346,16 @@ function unselect() {
 }
 
 async function refreshDetail() {
-  const id = selected;
+  const key = selected;
+  const [process, id] = key.split(":");
   try {
-    const found = await ask(`requests/${id}`);
-    if (id !== selected) return;
-    const repeated = detail && detail.id === found.id && detail.version === found.version;
+    const found = await ask(place({process, id}));
+    if (key !== selected) return;
+    const repeated = detail && detail.id === found.id && detail.process === found.process && detail.version === found.version;
     detail = found;
     if (!repeated && !(draft && pane === "Replay")) showDetail();
   } catch (error) {
-    if (id !== selected) return;
+    if (key !== selected) return;
     $("#detail").replaceChildren(h("p", {class: "empty"}, error.message));
     $("#detail").hidden = false;
   }
@@ -337,7 +381,7 @@ function showDetail() {
 
 async function change(what) {
   try {
-    detail = await ask(`requests/${selected}`, "PATCH", what);
+    detail = await ask(place(detail), "PATCH", what);
     showDetail();
   } catch (error) {
     alert(error.message);
@@ -352,7 +396,7 @@ function editNote() {
 }
 
 async function remove() {
-  await ask(`requests/${selected}`, "DELETE");
+  await ask(place(detail), "DELETE");
   unselect();
 }
 
@@ -365,7 +409,7 @@ function requestPane(found) {
     ["TLS", request.tls && [request.tls.version, request.tls.cipher, request.tls.sni && `SNI ${request.tls.sni}`, request.tls.alpn && `ALPN ${request.tls.alpn}`].filter(Boolean).join(" · ")],
     ["Client", found.client === request.peer ? found.client : `${found.client}, by way of ${request.peer}`],
     ["User", found.user], ["Session", found.session], ["Note", found.note],
-    ["Sent again from", found.replay_of && h("button", {type: "button", onclick: () => select(found.replay_of)}, `request ${found.replay_of}`)],
+    ["Sent again from", found.replay_of && h("button", {type: "button", onclick: () => select(keyOf(found.process, found.replay_of))}, `request ${found.replay_of}`)],
   ].filter(([, value]) => value);
   if (request.unread) {
     return [card("What came, which is no request", [], h("pre", {}, request.unread)), card("Facts", [], factList(facts))];
@@ -390,11 +434,11 @@ const headerLine = (name, value, by) => h("div", {},
 function routePane(found) {
   const items = found.route.map((row) => h("li", {class: row.verdict},
     h("span", {class: "verdict"}, row.verdict),
-    h("span", {}, h("strong", {}, row.name), row.place && ` ${row.place}`),
+    h("span", {}, h("strong", {}, row.name), row.place && h("span", {class: "hint"}, ` ${row.place}`)),
     h("span", {class: "ms"}, timeText(row.ms)),
     row.target && h("span", {class: "why"}, `the target is ${row.target} from here on`),
     row.why && h("span", {class: "why"}, row.why),
-    row.settings && h("span", {class: "why mono"}, row.settings),
+    row.settings && h("span", {class: "why mono", title: row.settings}, row.settings),
     row.origin && h("span", {class: "why"}, `said in ${row.origin}`)));
   const none = h("p", {class: "empty"}, "It was refused before any part of the server saw it.");
   return [card("What it met, the outermost first", [], items.length ? h("ol", {class: "route"}, items) : none)];
@@ -436,11 +480,11 @@ function bodyCard(found, which, body) {
   }
   kinds.Hex = () => {
     const pre = h("pre", {class: "hex"}, "…");
-    fetch(`api/requests/${found.id}/${which}`).then((answer) => answer.arrayBuffer()).then((data) => { pre.textContent = hexText(new Uint8Array(data)); });
+    fetch(`api/${place(found, `/${which}`)}`).then((answer) => answer.arrayBuffer()).then((data) => { pre.textContent = hexText(new Uint8Array(data)); });
     return pre;
   };
   if (/^(text\/html|application\/xhtml|image\/)/i.test(body.type)) {
-    kinds.Shown = () => h("iframe", {sandbox: "", referrerpolicy: "no-referrer", title: "The body as a browser shows it", src: `api/requests/${found.id}/${which}?frame=1`});
+    kinds.Shown = () => h("iframe", {sandbox: "", referrerpolicy: "no-referrer", title: "The body as a browser shows it", src: `api/${place(found, `/${which}`, "&frame=1")}`});
   }
   const buttons = [];
   const choose = (name) => {
@@ -473,7 +517,7 @@ function saveButton(found, which) {
     const button = event.currentTarget;
     const name = crypto.randomUUID ? crypto.randomUUID() : String(Date.now());
     try {
-      await ask(`lab/pages/0/${name}`, "PUT", {request: found.id, body: which});
+      await ask(`lab/pages/0/${name}?process=${found.process}`, "PUT", {request: found.id, body: which});
       button.replaceWith(h("a", {href: `${tools.caches[0].at}/${name}`, target: "_blank", rel: "noopener noreferrer"}, `${tools.caches[0].at}/${name}`));
     } catch (error) {
       button.textContent = error.message;
@@ -482,8 +526,8 @@ function saveButton(found, which) {
 }
 
 function replayPane(found) {
-  const head = h("textarea", {rows: "12", spellcheck: "false", "aria-label": "Request line and headers"});
-  const body = h("textarea", {rows: "7", spellcheck: "false", "aria-label": "Body"});
+  const head = h("textarea", {rows: "10", spellcheck: "false", "aria-label": "Request line and headers"});
+  const body = h("textarea", {rows: "5", spellcheck: "false", "aria-label": "Body"});
   const frame = h("input", {type: "checkbox", checked: true});
   const result = h("div", {role: "status"});
   const binary = h("p", {class: "hint", hidden: true}, "The body is binary: it is sent as it came unless you write another one.");
@@ -493,7 +537,7 @@ function replayPane(found) {
     binary.hidden = !draft.binary;
   } else {
     draft = {head: "", body: "", binary: false, touched: false};
-    ask(`requests/${found.id}/replay`).then((editable) => {
+    ask(place(found, "/replay")).then((editable) => {
       draft = {...editable, touched: false};
       head.value = editable.head;
       body.value = editable.body;
@@ -508,7 +552,7 @@ function replayPane(found) {
     const document = {head: head.value, frame: frame.checked};
     if (!draft.binary || draft.touched) document.body = body.value;
     try {
-      const answer = await ask(`requests/${found.id}/replay`, "POST", document);
+      const answer = await ask(place(found, "/replay"), "POST", document);
       result.replaceChildren(outcome(answer));
     } catch (error) {
       result.replaceChildren(h("p", {class: "problem"}, error.message));
@@ -525,7 +569,7 @@ function replayPane(found) {
 const outcome = (answer) => h("p", {class: "actions"},
   h("span", {class: `status chip ${statusClass(answer)}`}, statusText(answer)),
   h("span", {}, `${sizeText(answer.sent)} in ${timeText(answer.ms)}`),
-  h("button", {type: "button", onclick: () => { pane = "Response"; setView("requests"); select(answer.id); }}, `Open request ${answer.id}`));
+  h("button", {type: "button", onclick: () => { pane = "Response"; setView("requests"); select(keyOf(answer.process, answer.id)); }}, `Open request ${answer.id}`));
 
 let exported = "curl";
 
@@ -533,7 +577,7 @@ function exportPane(found) {
   const pre = h("pre", {id: "exported"}, "…");
   const kinds = [["curl", "curl"], ["HTTPie", "httpie"], ["Python", "python"], ["HAR", "har"], ["raw", "raw"]];
   const buttons = kinds.map(([label, kind]) => h("button", {type: "button", "aria-pressed": String(kind === exported), onclick: () => { exported = kind; showDetail(); }}, label));
-  fetch(`api/requests/${found.id}/export?as=${exported}`).then((answer) => answer.text()).then((text) => { pre.textContent = text; });
+  fetch(`api/${place(found, "/export", `&as=${exported}`)}`).then((answer) => answer.text()).then((text) => { pre.textContent = text; });
   return [
     card("Written out", [buttons, copyButton(() => pre.textContent)], pre),
     found.masked ? h("p", {class: "hint"}, "What is secret is hidden here too: put it in again where you use it.") : null,
@@ -581,7 +625,7 @@ function cacheCard(cache, number) {
       String(page.size),
       page.until ? new Date(page.until * 1000).toLocaleString() : "",
       h("span", {class: "actions"},
-        h("button", {type: "button", onclick: () => view.replaceChildren(card(page.name, [], h("iframe", {sandbox: "", title: `The page ${page.name}`, src: `api/${path}?frame=1&text=1`})))}, "View"),
+        h("button", {type: "button", onclick: () => view.replaceChildren(card(page.name, [], h("iframe", {sandbox: "", title: `The page ${page.name}`, src: `api/${path}?frame=1`})))}, "View"),
         h("button", {type: "button", class: "danger", onclick: act(path, "DELETE")}, "Clear")),
     ];
   });
@@ -704,9 +748,14 @@ const base64 = (text) => btoa(Array.from(new TextEncoder().encode(text), (byte) 
 // The server
 
 let statusTimer = 0;
+let shownProcess = 0;
 
 async function showStatus() {
-  const found = await ask("status");
+  const {own, processes} = await ask("processes");
+  if (!processes.includes(shownProcess)) shownProcess = own;
+  const found = await ask(`status?process=${shownProcess}`);
+  const chosen = processes.length > 1 && h("div", {class: "bar"}, h("span", {class: "hint"}, "One of the processes that serve together:"),
+    processes.map((process) => h("button", {type: "button", "aria-pressed": String(process === shownProcess), onclick: () => { shownProcess = process; setView("status"); }}, String(process))));
   const number = (value, label) => h("div", {class: "number-card"}, h("b", {}, value), h("span", {}, label));
   const counts = (title, values) => card(title, [], table(["", "#Requests"], Object.entries(values).map(([name, count]) => [name, String(count)])));
   const peak = Math.max(1, ...found.recent);
@@ -717,6 +766,7 @@ async function showStatus() {
   }));
   const threads = found.threads ? `${found.threads.working} of ${found.threads.most} at work, ${found.threads.waiting} jobs wait` : "none yet";
   $("#status").replaceChildren(
+    chosen || "",
     h("div", {class: "cards"},
       number(spanText(found.uptime), "since the start"), number(String(found.total), "requests"), number(String(found.per_second), "a second, of the last minute"),
       number(String(found.in_flight), "in flight"), number(timeText(found.p50) || "–", "half are faster (p50)"), number(timeText(found.p95) || "–", "p95"), number(timeText(found.p99) || "–", "p99")),
@@ -767,9 +817,9 @@ async function setView(name) {
 function move(step) {
   const order = [...$("#list").querySelectorAll("li.row")];
   if (!order.length) return;
-  const at = order.findIndex((row) => Number(row.dataset.id) === selected);
+  const at = order.findIndex((row) => row.dataset.key === selected);
   const next = order[at < 0 ? 0 : Math.min(order.length - 1, Math.max(0, at + step))];
-  select(Number(next.dataset.id));
+  select(next.dataset.key);
 }
 
 function onKey(event) {
@@ -805,11 +855,13 @@ function begin() {
   $("#tools").addEventListener("submit", (event) => event.preventDefault());
   $("#group").addEventListener("change", () => { group = $("#group").value; showAll(); });
   $("#pause").addEventListener("click", () => setPaused(!paused));
-  $("#clear").addEventListener("click", () => ask(`requests?filter=${encodeURIComponent(filter)}`, "DELETE").catch((error) => alert(error.message)));
+  $("#clear").addEventListener("click", () => clearList().catch((error) => alert(error.message)));
+  $("#har").addEventListener("click", () => saveHar().catch((error) => alert(error.message)));
   document.querySelector(".top nav").addEventListener("click", (event) => { if (event.target.dataset.view) setView(event.target.dataset.view); });
   document.querySelector(".top nav").addEventListener("keydown", moveTab);
   document.addEventListener("keydown", onKey);
   loadTools().catch(() => {});
+  setInterval(() => look().catch(() => {}), 5000);
   follow();
 }
 
