@@ -33,7 +33,7 @@ def test_every_feature_has_a_page(features):
     for name in features.features:
         page = ROOT / "docs" / "features" / f"{name}.md"
         assert f"<!-- options: {name} -->" in page.read_text()
-        assert list((ROOT / "tests").glob(f"**/test_{name}*.py")), name
+        assert list((ROOT / "tests").glob(f"**/test_{name.replace('-', '_')}*.py")), name
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
