@@ -31,7 +31,7 @@ clean:
 
 $(VENV)/run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[templates]'
 	touch $@
 
 $(VENV)/test: pyproject.toml

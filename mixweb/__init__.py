@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mixweb._version import __version__
 
 if TYPE_CHECKING:
+    from mixweb.engine.body import IBodyReceiver as IBodyReceiver
     from mixweb.engine.request import Request as Request
     from mixweb.engine.site import Site as Site
     from mixweb.feature import Context as Context
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mixweb.feature import WrapperSettings as WrapperSettings
     from mixweb.feature import option as option
     from mixweb.plan import Host as Host
+    from mixweb.quickstart import run as run
     from mixweb.tap import application as application
     from mixweb.tap import service as service
     from mixweb.tap import stack as stack
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from mixweb.wrapper import Wrapper as Wrapper
 
 _NAMES = {
+    "mixweb.engine.body": ("IBodyReceiver",),
     "mixweb.engine.request": ("Request",),
     "mixweb.engine.site": ("Site",),
     "mixweb.feature": ("Context", "Mount", "MountSettings", "Stage", "Wrap", "WrapperSettings", "option"),
     "mixweb.plan": ("Host",),
+    "mixweb.quickstart": ("run",),
     "mixweb.tap": ("application", "service", "stack"),
     "mixweb.vhost": ("VirtualHosts",),
     "mixweb.wrapper": ("Declined", "HTTPError", "Wrapper"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.web.http_headers import Headers
 
-from mixweb.engine.h2frames import (
+from mixweb.engine._h2_frame import (
     ACK,
     CONTINUATION,
     DATA,

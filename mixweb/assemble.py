@@ -42,10 +42,11 @@ class Mounts(Leaf):
     def ask(self, request: Request, owners: Sequence[tuple[int, Callable[[Request], None]]]) -> None:
         """Have the first of some mounts answer that does not decline."""
         segments = request.canonical_path.segments
+        several = len(owners) > 1
         for index, (length, answer) in enumerate(owners, 1):
             request.prepath = [*segments[:length]]
             request.postpath = [*segments[length:]]
-            if not request.body_complete:
+            if several:
                 request.on_decline = partial(self.ask, owners=owners[index:])
             try:
                 answer(request)
@@ -114,6 +115,8 @@ class Tree:
     :ivar observers: called with each request when it has ended.
     :ivar watchers: called with each request before anything else sees it.
     :ivar warnings: what the owner of the server should know.
+    :ivar tunnels: whether a stream of HTTP/2 may become something else.
+    :ivar connects: whether there is a resource that takes CONNECT.
     """
 
     root: IResource
@@ -121,6 +124,8 @@ class Tree:
     observers: list[Callable[[Request], None]] = field(default_factory=list)
     watchers: list[Callable[[Request], None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    tunnels: bool = False
+    connects: bool = False
 
 
 class BuildError(ValueError):
@@ -302,6 +307,8 @@ class Assembler:
             interactive=self.interactive,
             server_store=self.store,
             watch=tree.watchers.append,
+            expect_tunnels=partial(setattr, tree, "tunnels", True),
+            expect_connect=partial(setattr, tree, "connects", True),
             offers=self.offers,
             mounts=self.mounts,
             wrappers=self.wrappers,
@@ -313,7 +320,9 @@ def stack(resource: IResource, settings: Iterable[WrapperSettings], reactor: Any
     """Put wrappers around any resource, each at its stage whatever their order."""
     assembler = Assembler(reactor)
     assembler.tree = Tree(root=resource)
-    chosen = layers(tuple(settings), (), assembler.registry.features, assembler.registry)
+    features = assembler.registry.features
+    standard = [name for name, feature in features.items() if isinstance(feature, Wrap) and feature.default]
+    chosen = layers(tuple(settings), (), standard, assembler.registry)
     wrapped = assembler._wrap(resource, chosen)
     assembler.check()
     return wrapped

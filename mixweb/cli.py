@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -120,9 +120,29 @@ def check(arguments: Sequence[str]) -> int:
 def _built(file: Path | None, vhosts: str | None) -> list[str]:
     from twisted.internet import reactor
 
-    from mixweb.server import WebService
+    from mixweb.draft import ConfigError
+    from mixweb.server import WebService, ask_stores
 
-    return WebService(lambda: _loaded(file, vhosts), reactor).tree.warnings
+    service = WebService(lambda: _loaded(file, vhosts), reactor)
+    problems, warnings = _result_of(ask_stores(_loaded(file, vhosts), reactor), reactor)
+    if problems:
+        raise ConfigError(problems)
+    return [*service.tree.warnings, *warnings]
+
+
+def _result_of(work: Coroutine[Any, Any, Any], reactor: Any) -> Any:
+    """What a coroutine comes to; the reactor runs as long as it waits."""
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    results: list[Any] = []
+    running = Deferred.fromCoroutine(work).addBoth(results.append)
+    if not results:
+        running.addCallback(lambda _: reactor.stop())
+        reactor.run()
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
 
 
 def _loaded(file: Path | None, vhosts: str | None) -> Any:
@@ -145,19 +165,24 @@ def show(arguments: Sequence[str]) -> int:
     parser.add_argument("--vhosts", help="folder of virtual hosts")
     parser.add_argument("--host", help="the host of a request")
     parser.add_argument("--path", help="the path of a request")
+    parser.add_argument("--method", help="the method of a request; GET by default")
     given = parser.parse_args(arguments)
     from mixweb.draft import ConfigError
     from mixweb.explain import explain, explain_request
 
     try:
         loaded = _loaded(_config_file(given.file), given.vhosts)
-        if given.host is None and given.path is None:
+        if given.host is None and given.path is None and given.method is None:
             print(explain(loaded), end="")
-        else:
-            print(explain_request(loaded, given.host or "localhost", given.path or "/"), end="")
+            return 0
+        path = "/" + (given.path or "").removeprefix("/")
+        print(explain_request(loaded, given.host or "localhost", path, given.method or "GET"), end="")
     except ConfigError as reason:
         complain(str(reason))
         return CONFIG_INVALID
+    except ValueError as reason:
+        complain(f"mixweb show: --host {given.host}: {reason}")
+        return USAGE
     return 0
 
 
@@ -177,6 +202,24 @@ def routes(arguments: Sequence[str]) -> int:
     except ValueError as reason:
         complain(str(reason))
         return CONFIG_INVALID
+    return 0
+
+
+def import_ini(arguments: Sequence[str]) -> int:
+    """Print what an INI file of canister or CherryPy says as TOML; what cannot be said is told."""
+    parser = _parser("import", import_ini)
+    parser.add_argument("file", type=Path, help="INI file")
+    given = parser.parse_args(arguments)
+    from mixweb.importing import import_ini as read
+
+    try:
+        found = read(given.file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as reason:
+        complain(f"mixweb import: {given.file}: {getattr(reason, 'strerror', None) or reason}")
+        return USAGE
+    for line, note in found.notes:
+        complain(f"{given.file}:{line}: {note}")
+    print(f"# From {given.file.name}.\n\n{found.text()}", end="")
     return 0
 
 
@@ -297,6 +340,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "show": show,
     "routes": routes,
     "init": init,
+    "import": import_ini,
     "reload": reload,
     "passwd": passwd,
     "unlock": unlock,

@@ -114,11 +114,13 @@ class About:
     The server that a resource tree is part of, for features that show it.
 
     :ivar kept: values that live as long as the server, over all its configurations.
+    :ivar worker: whether it is one of several processes that serve together.
     :ivar configuration: what is in force, as text without secrets.
     :ivar certificates: tells of each certificate that is served its path, its names and the time it ends, in seconds.
     """
 
     kept: dict[str, Any] = field(default_factory=dict)
+    worker: bool = False
     configuration: str = ""
     certificates: Callable[[], Sequence[tuple[str, Sequence[str], float]]] = tuple
 
@@ -136,6 +138,8 @@ class Context:
     :ivar interactive: whether a person watches the terminal.
     :ivar server_store: the URL of the server's store.
     :ivar watch: has a function called with each request before anything else sees it.
+    :ivar expect_tunnels: has clients of HTTP/2 told that a stream may become something else, as a WebSocket (RFC 8441).
+    :ivar expect_connect: has requests with CONNECT passed to resources over HTTP/1.1, as others are.
     :ivar offers: what features of the same tree let others look at and change: objects with interfaces of
         :mod:`mixweb.interfaces`.
     :ivar mounts: the names and paths of all mounts of the same host.
@@ -151,6 +155,8 @@ class Context:
     interactive: bool = False
     server_store: StoreURL = "memory:"
     watch: Callable[[Callable[[Request], None]], None] = lambda watcher: None
+    expect_tunnels: Callable[[], None] = lambda: None
+    expect_connect: Callable[[], None] = lambda: None
     offers: list[Any] = field(default_factory=list)
     mounts: Sequence[tuple[str, str]] = ()
     wrappers: frozenset[str] | None = None

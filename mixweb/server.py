@@ -17,6 +17,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mixweb._store_checks import ask_servers, unshared
 from mixweb.assemble import Assembler, BuildError, Tree
 from mixweb.autoreload import Autoreload, config_files
 from mixweb.config import Loaded
@@ -30,13 +31,8 @@ from mixweb.inspection import addresses, inspected, inspectors, is_local
 from mixweb.plan import Plan
 from mixweb.registry import registry
 from mixweb.serving import Built, Here, InWorkers, Serving
-from mixweb.stores import check_url
 
 DEFAULT_PORT = 8080
-
-_NOT_SHARED = (
-    "memory: is not shared by workers; give the server a store that is: sqlite:PATH, or a Redis (redis://HOST, unix:PATH)"
-)
 
 
 def assemble(loaded: Loaded, reactor: Any, interactive: bool = False, about: About | None = None) -> Tree:
@@ -96,19 +92,18 @@ def unshareable(loaded: Loaded, found: Sequence[Listen]) -> Iterator[Problem]:
             reason = refusal(item)
             if reason:
                 yield Problem(_origin(loaded, "port" if item.description == str(server.port) else "listen"), reason)
-        for settings, url in stateful(loaded.plan):
-            if check_url(url).scheme == "memory":
-                yield Problem(_store_origin(loaded, settings), f"{registry().of(settings).name}: {_NOT_SHARED}")
+        for settings, reason in unshared(loaded.plan):
+            yield Problem(_origin_of(loaded, settings), reason)
 
 
-def stateful(plan: Plan) -> Iterator[tuple[Settings, str]]:
-    """The settings of the features that keep state, each with the URL of its store."""
-    for item in (*plan.default.settings, *plan.defaults, *(item for host in plan.hosts for item in host.settings)):
-        if hasattr(item, "store"):
-            yield item, item.store or plan.server.store
+async def ask_stores(loaded: Loaded, reactor: Any) -> tuple[Sequence[Problem], Sequence[str]]:
+    """What is wrong with stores in servers, and what is wrong with them just now."""
+    problems, warnings = await ask_servers(loaded.plan, reactor)
+    return [Problem(_origin_of(loaded, settings), reason) for settings, reason in problems], warnings
 
 
-def _store_origin(loaded: Loaded, settings: Settings) -> Origin:
+def _origin_of(loaded: Loaded, settings: Settings) -> Origin:
+    """Where settings were given; what comes with other features has the server's store."""
     return loaded.origin(settings) or _origin(loaded, "store")
 
 
@@ -139,8 +134,11 @@ class WebService(MultiService):
     :param interactive: whether a person watches the terminal.
     :ivar built: the configuration in force.
     :ivar serving: who serves it.
+    :ivar is_worker: whether this is one of several processes that serve together.
     :raises ConfigError: with all that is wrong.
     """
+
+    is_worker = False
 
     _log = Logger()
 
@@ -155,7 +153,7 @@ class WebService(MultiService):
         loaded = load()
         server = loaded.plan.server
         self.certificates = CertificateService(reactor, http2=server.http2 != "off", strict_sni=server.strict_sni)
-        self.about = About(certificates=self._served_certificates)
+        self.about = About(worker=self.is_worker, certificates=self._served_certificates)
         self.built = self._build(loaded)
         self.serving = self._serving()
         if server.reload:

@@ -124,6 +124,8 @@ class Here:
         built.tree.services.setServiceParent(self.services)
         self.site.resource = built.tree.root
         self.site.observers = built.tree.observers
+        self.site.extended_connect = built.tree.tunnels
+        self.site.takes_connect = built.tree.connects
         self.site.displayTracebacks = server.display_tracebacks
         set_limits(self.site, server)
 

@@ -61,6 +61,7 @@ class WorkerService(WebService):
     """
 
     serving: Here
+    is_worker = True
 
     def __init__(self, order: dict[str, Any], descriptors: Sequence[int], reactor: Any) -> None:
         self._take(order)

@@ -3,6 +3,7 @@ Settings become a tree: hosts, mounts, wrappers at their stages.
 """
 
 import pytest
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -248,6 +249,40 @@ def test_bodies_and_mounts(mounts, body, asked, whole):
     assert body is None or exchange.answer.body == body
     assert "".join(f"{letter}{complete:d}" for letter, complete, _ in seen) == asked
     assert [len(prepath) for _, _, prepath in seen] == [len(mounts) - n + 1 for n in range(len(seen))]
+
+
+def test_mounts_that_decline_late(failures):
+    """A mount may wait before it declines; one that has begun to answer cannot decline any more."""
+
+    class Late(Maybe):
+        async def wait(self, request):
+            self.asked.append(self.letter)
+            await succeed(None)
+            if self.declines == "begun":
+                request.write(b"begun")
+            if self.declines:
+                raise Declined
+            return self.letter.encode()
+
+        def render(self, request):
+            return self.wait(request)
+
+    for declines, answer, letters in (
+        ([True, False], b"b", "ab"),
+        ([False, False], b"a", "a"),
+        ([True, True], None, "ab"),
+        (["begun", False], None, "a"),
+    ):
+        asked = []
+        mounts = [("/x/y", Late("a", asked, declines[0])), ("/x", Late("b", asked, declines[1]))]
+        exchange = SiteAgent(Mounts(mounts)).open("GET", "/x/y")
+        assert "".join(asked) == letters
+        if declines[0] == "begun":
+            assert exchange.transport.aborted
+        else:
+            assert exchange.answer.status == (200 if answer else 404)
+            assert answer is None or exchange.answer.body == answer
+    assert failures == []
 
 
 def test_mount_that_fails_after_another_declined(failures):

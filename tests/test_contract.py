@@ -34,7 +34,8 @@ NASTY = [
 
 def sample(name, tmp_path, **changes):
     """Settings of a feature to try it with."""
-    for module in (f"tests.features.test_{name}", f"tests.features.{name}.test_{name}"):
+    own = name.replace("-", "_")
+    for module in (f"tests.features.test_{own}", f"tests.features.{own}.test_{own}"):
         try:
             found = find_spec(module)
         except ModuleNotFoundError:

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent / "mixweb"
 LAYERS = [
     {"quickstart"},
     {"cli", "tap", "__main__"},
-    {"explain", "init", "routelist", "worker"},
-    {"server", "serving", "terminal", "inspection", "autoreload"},
+    {"explain", "init", "routelist", "importing", "_importing_canister", "_importing_cherrypy", "_importing_lines", "worker"},
+    {"server", "_store_checks", "serving", "terminal", "inspection", "autoreload"},
     {"commandline", "dump"},
     {"config", "_plan_checks", "reading", "draft", "convert", "_toml_lines"},
     {"assemble"},

@@ -24,6 +24,10 @@ class Wire(StringTransport):
         super().write(data)
         self.connection.server.wrote(self.connection)
 
+    def unregisterProducer(self):
+        if self.producer is not None:
+            super().unregisterProducer()
+
     def loseConnection(self):
         self.connection.lose(ConnectionDone())
 

@@ -15,7 +15,8 @@ from twisted.web.resource import IResource
 
 from mixweb.engine.fields import TOKEN
 from mixweb.engine.request import Request
-from mixweb.feature import Context, Stage, Wrap, WrapperSettings, option
+from mixweb.feature import Asked, Context, Stage, Verdict, Wrap, WrapperSettings, option
+from mixweb.route import bare
 from mixweb.wrapper import HTTPError, Wrapper
 
 _ORIGIN = re.compile(
@@ -282,7 +283,7 @@ class CorsWrapper(Wrapper):
 
 
 def build(settings: Cors, inner: IResource, context: Context) -> IResource:
-    if isinstance(inner, CorsWrapper):
+    if isinstance(bare(inner), CorsWrapper):
         raise ValueError("cors is there twice: name all origins in one (--cors 'https://a.example https://b.example')")
     if settings.echo_any_origin:
         context.warn("cors: every site may read the answers, as if it were this one (echo_any_origin)")
@@ -291,4 +292,11 @@ def build(settings: Cors, inner: IResource, context: Context) -> IResource:
     return CorsWrapper(settings, inner)
 
 
-FEATURE = Wrap("cors", Stage.CORS, Cors, build)
+def explain(settings: Cors, asked: Asked) -> Verdict | None:
+    """What it does with a request besides its headers."""
+    if asked.method != b"OPTIONS":
+        return None
+    return Verdict("a preflight (with Origin and Access-Control-Request-Method) is answered here with 204")
+
+
+FEATURE = Wrap("cors", Stage.CORS, Cors, build, explain=explain)

@@ -191,6 +191,7 @@ def find_factory(factory: Any) -> WebSocketServerFactory[WebSocketProtocol]:
 def build(settings: WebSocket, context: Context) -> IResource:
     if "*" in settings.origins:
         context.warn(f"websocket at {settings.at}: pages of every site may connect, with the cookies of this one")
+    context.expect_tunnels()
     return WebSocketResource(settings, context.reactor)
 
 

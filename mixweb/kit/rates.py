@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -137,10 +137,11 @@ class RateWrapper(Wrapper):
         if counted is None:
             self.forward(request)
             return
-        counting = Deferred.fromCoroutine(count(self.store, f"{self.name}\0{counted[0]}", counted[1]))
+        counting: Deferred[Any] = Deferred.fromCoroutine(count(self.store, f"{self.name}\0{counted[0]}", counted[1]))
         counting.addErrback(self._not_counted)
-        if counting.called and not isinstance(counting.result, Failure):
-            self._admit(request, counting.result)
+        found: Any = counting.result if counting.called else None
+        if counting.called and not isinstance(found, Failure):
+            self._admit(request, found)
         else:
             self.spawn(request, self._admit_late(request, counting))
 
@@ -150,7 +151,7 @@ class RateWrapper(Wrapper):
             log.warn("{name}: requests are not counted: {reason}", name=self.name, reason=failure.getErrorMessage())
         self._told = True
 
-    async def _admit_late(self, request: Request, counting: Deferred[Count | None]) -> None:
+    async def _admit_late(self, request: Request, counting: Deferred[Any]) -> None:
         self._admit(request, await counting)
 
     def _admit(self, request: Request, found: Count | None) -> None:

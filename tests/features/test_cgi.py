@@ -120,6 +120,15 @@ async def test_what_a_program_is_told(programs, add, monkeypatch):
     assert not {"SERVER_SECRET", "HTTP_PROXY", "HTTP_X_B", "HTTPS", "HTTP_CONTENT_TYPE"} & set(found)
 
 
+@pytest_twisted.ensureDeferred
+async def test_bytes(programs, add):
+    """Paths and fields reach a program as the bytes that they are."""
+    add("a", SHOW)
+    answer = await programs().ask("GET", "/cgi-bin/a/%C3%A9/%FF", [("X-A", b"\xc3\xa9")])
+    assert b"\nPATH_INFO=/\xc3\xa9/\xff\n" in answer.body
+    assert b"\nHTTP_X_A=\xc3\xa9\n" in answer.body
+
+
 @pytest.mark.parametrize(
     ("text", "status", "fields", "body"),
     [
@@ -210,6 +219,21 @@ async def test_client_leaves(programs, add, folder, monkeypatch):
     await until(lambda: not site.resource.limits.running)
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "pid").read_text()), signal.SIG_DFL)
+
+
+@pytest_twisted.ensureDeferred
+async def test_heirs(programs, add, folder, monkeypatch):
+    """What a program leaves behind, with its output open, takes no place once the client has left."""
+    add("a", f"#!/bin/sh\nprintf '\\n'; echo x; sleep 30 & echo $! > {folder}/pid")
+    monkeypatch.setattr("mixweb.kit.cgi.KILL_SECONDS", 0.2)
+    site = programs()
+    exchange, _ = site.open()
+    await until(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
+    exchange.disconnect()
+    try:
+        await until(lambda: not site.resource.limits.running)
+    finally:
+        os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
 
 
 def test_find_script(tmp_path):

@@ -2,6 +2,8 @@
 WebSockets: who may open one, what passes, and how it ends.
 """
 
+import tracemalloc
+
 import pytest
 from twisted.internet.task import Clock
 from wsproto.connection import Connection, ConnectionType
@@ -215,6 +217,24 @@ def test_one_byte_at_a_time():
     for byte in client.frames.send(TextMessage("x" * 300)):
         client.exchange.send(bytes([byte]))
     assert server.factory.made[0].seen == ["open", "x" * 300]
+
+
+def test_many_pieces():
+    """A message takes no more memory than it has bytes, in however many pieces it comes."""
+    server = Server()
+    client = server.connect()
+    client.exchange.send(b"\x02\x80\0\0\0\0")
+    empty, short = b"\x00\x80\0\0\0\0", b"\x00\x82\0\0\0\0ab"
+    tracemalloc.start()
+    try:
+        for pieces in [empty * 1000] * 20 + [short * 1000] * 20:
+            client.exchange.send(pieces)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 150_000
+    client.exchange.send(b"\x80\x80\0\0\0\0")
+    assert server.factory.made[0].seen == ["open", b"ab" * 20_000]
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,20 @@ async def test_wrong_applications(serve, failures, application, error):
     assert error is None or failures[0].type is error
 
 
+def without_log(environ, start_response):
+    environ.pop("wsgi.errors")
+    start_response("200 OK", [])
+    return [b"fine"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_environment_is_the_applications(serve):
+    """What an application takes out of its environment costs no thread."""
+    site = serve(without_log, threads=1)
+    for _ in range(3):
+        assert (await site.ask()).text == "fine"
+
+
 def breaks_midway(environ, start_response):
     start_response("200 OK", [("Content-Length", "100")])
     yield b"half"

@@ -198,3 +198,13 @@ def unused_port():
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def origin(start, tmp_path):
+    """A stock ``twistd web``: its URL."""
+    server = start(
+        BIN / "twistd", "-n", "--pidfile=", "web", "--listen", "tcp:0:interface=127.0.0.1",
+        "--class", "tests.wire.origin.Root", "--logfile", tmp_path / "origin.log", PYTHONPATH=str(ROOT),
+    )  # fmt: skip
+    return "http://127.0.0.1:" + server.wait_for(r"Site starting on (\d+)")[1]

@@ -42,3 +42,20 @@ def test_folder_of_programs(twistd, curl, tmp_path):
     assert curl(f"{server.url}/cgi-bin/hello")[2] == "hello"
     for path, status in (("plain", "403"), ("none", "404"), ("", "404"), ("..%2fsecret", "404")):
         assert curl(f"{server.url}/cgi-bin/{path}")[0].split()[1] == status, path
+
+
+def test_client_leaves(twistd, tmp_path):
+    """A program ends when its client breaks the connection, and the server has no more to say about it."""
+    folder = tmp_path / "cgi-bin"
+    folder.mkdir()
+    (folder / "endless").write_text(
+        "#!/bin/sh\ntrap 'echo told to end >&2; exit' TERM\nprintf '\\nx'; while :; do sleep 0.05; done"
+    )
+    (folder / "endless").chmod(0o755)
+    server = twistd("--cgi", folder, "--port", "0")
+    with server.connect() as client:
+        client.sendall(b"GET /cgi-bin/endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.recv(4096)
+    server.wait_for("told to end")
+    assert server.stop() == 0
+    assert "Traceback" not in server.output
