@@ -54,7 +54,7 @@ def _basic(item: Item, writer: Writer) -> None:
 def _bearer(item: Item, writer: Writer) -> None:
     writer.add("auth", "schemes", "bearer")
     names = {"auth_jwt_client_id": "audience", "auth_jwt_encoding": "secret_encoding", "auth_jwt_secret": "secret"}
-    writer.set("auth", token_algorithm="HS256", **{names[item.key]: item.text})
+    writer.set("auth", **{"token_algorithm": "HS256", names[item.key]: item.text})
     if item.key == "auth_jwt_secret":
         writer.note(item, "it has at least 32 bytes for HS256")
         writer.note(item, 'the secret stands in the file; secret = { file = "secret.txt" } keeps it elsewhere')

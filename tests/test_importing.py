@@ -87,12 +87,14 @@ def test_canister():
         "accesslog": {"path": "./logs/log", "level": "info", "rotate": "daily", "log_days": 30},
         "session": {"timeout": 3600},
         "auth": {
-            "users": "users.txt", "schemes": ["basic", "bearer"], "token_algorithm": "HS256", "audience": "ABC", "secret_encoding": "base64url",
+            "users": "users.txt", "schemes": ["basic", "bearer"], "token_algorithm": "HS256",
+            "audience": "ABC", "secret_encoding": "base64url",
             "secret": "my-secret",
         },
     }  # fmt: skip
     assert [(line, note.partition(":")[0]) for line, note in notes] == [
-        (10, "session_timout"), (14, "auth_basic_username"), (14, "auth_basic_username"), (20, "auth_jwt_secret"), (20, "auth_jwt_secret")
+        (10, "session_timout"), (14, "auth_basic_username"), (14, "auth_basic_username"),
+        (20, "auth_jwt_secret"), (20, "auth_jwt_secret")
     ]  # fmt: skip
     assert "has never had an effect" in notes[0][1]
     assert "mixweb passwd users.txt alice" in notes[1][1]

@@ -13,7 +13,16 @@ ROOT = Path(__file__).parent.parent / "mixweb"
 LAYERS = [
     {"quickstart"},
     {"cli", "tap", "__main__"},
-    {"explain", "init", "routelist", "importing", "_importing_canister", "_importing_cherrypy", "_importing_lines", "worker"},
+    {
+        "explain",
+        "init",
+        "routelist",
+        "importing",
+        "_importing_canister",
+        "_importing_cherrypy",
+        "_importing_lines",
+        "worker",
+    },
     {"server", "_store_checks", "serving", "terminal", "inspection", "autoreload"},
     {"commandline", "dump"},
     {"config", "_plan_checks", "reading", "draft", "convert", "_toml_lines"},

@@ -21,7 +21,6 @@ from mixweb.serving import Here, InWorkers, command, environment, handed_on
 from mixweb.worker import loaded_from
 from tests.test_contract import sample
 
-
 #: Settings, in text, of features that are otherwise tried with things made in Python, which cannot be handed on.
 THINGS = {
     "distrib": {"to": "unix:/run/socket"},

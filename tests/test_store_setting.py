@@ -4,7 +4,9 @@ Where the features of a server keep their state.
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.web.resource import Resource
 
+import mixweb
 from mixweb._store_checks import stateful, unshared
 from mixweb.assemble import Assembler
 from mixweb.commandline import Parser
@@ -12,12 +14,13 @@ from mixweb.config import load
 from mixweb.dump import to_toml
 from mixweb.features.cache import Cache
 from mixweb.features.session import Session
+from mixweb.interfaces import ISession
 from mixweb.plan import Host, Plan, Server
 from mixweb.server import unshareable
 from mixweb.stores import StoreService
 from mixweb.stores.memory import MemoryStore
 from mixweb.stores.sqlite import SqliteStore
-from mixweb.testing import make_context
+from mixweb.testing import SiteAgent, make_context
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +127,25 @@ def test_workers_and_what_comes_along(folder):
     (folder / "conf" / "users").write_text("")
     plan = loaded('[auth]\nusers = "users"\nstore = "sqlite:auth.db"').plan
     assert [type(settings).__name__ for settings, _ in unshared(plan)] == ["Session"]
+
+
+@pytest.mark.parametrize(("store", "status"), [("memory:", 200), ("sqlite:s.db", 503)])
+def test_stacks(store, status):
+    """A stack of wrappers around any resource opens no store: in memory its features keep what they are given."""
+    page = Page()
+    agent = SiteAgent(mixweb.stack(page, Session(store=store), reactor=page.clock), clock=page.clock)
+    assert agent.get("/").status == status
+
+
+class Page(Resource):
+    """Puts something into the session."""
+
+    isLeaf = True
+
+    def __init__(self):
+        super().__init__()
+        self.clock = Clock()
+
+    def render_GET(self, request):
+        ISession(request)["n"] = 1
+        return b""

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mixweb.engine.request import Request
-from mixweb.features._wsgi_environ import make_environ
+from mixweb.features._wsgi_environ import ErrorLog, make_environ
 from mixweb.features._wsgi_input import StreamedInput
 from mixweb.kit.bodylength import BodyLength, declared_length
 
@@ -150,20 +150,21 @@ class Call:
         """Call the application and send what it gives."""
         if self.gone:
             return
-        environ: dict[str, Any] = {}
+        # The application may put something else into its environment.
+        errors = ErrorLog()
         try:
-            environ = make_environ(self.request, self.multithread, BufferedReader(self.input) if self.input else None)
+            body = BufferedReader(self.input) if self.input else None
+            environ = make_environ(self.request, errors, self.multithread, body)
             self._iterate(self.application(environ, self.start_response))
             if self.status is None:
                 raise RuntimeError("the application did not call start_response")
         except BaseException:
-            self._end(environ, self._fail, Failure())
+            self._end(errors, self._fail, Failure())
         else:
-            self._end(environ, self._finish)
+            self._end(errors, self._finish)
 
-    def _end(self, environ: dict[str, Any], work: Callable[..., None], *arguments: Any) -> None:
-        if environ:
-            environ["wsgi.errors"].flush()
+    def _end(self, errors: ErrorLog, work: Callable[..., None], *arguments: Any) -> None:
+        errors.flush()
         self._later(work, *arguments)
 
     def _iterate(self, pieces: Iterable[bytes]) -> None:

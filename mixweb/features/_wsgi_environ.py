@@ -13,10 +13,13 @@ from mixweb.engine.request import Request
 from mixweb.kit.gateway import meta_variables, path, text
 
 
-def make_environ(request: Request, multithread: bool, body: BufferedReader | None = None) -> dict[str, Any]:
+def make_environ(
+    request: Request, errors: ErrorLog, multithread: bool, body: BufferedReader[Any] | None = None
+) -> dict[str, Any]:
     """
     The environment that an application is told of a request.
 
+    :param errors: becomes ``wsgi.errors``.
     :param body: what the body is read from while it arrives; ``None`` when it is complete.
     """
     return {
@@ -26,7 +29,7 @@ def make_environ(request: Request, multithread: bool, body: BufferedReader | Non
         **(_complete_body(request) if body is None else _arriving_body(request, body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https" if request.isSecure() else "http",
-        "wsgi.errors": _ErrorLog(),
+        "wsgi.errors": errors,
         "wsgi.multithread": multithread,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
@@ -43,7 +46,7 @@ def _complete_body(request: Request) -> dict[str, Any]:
     return found
 
 
-def _arriving_body(request: Request, body: BufferedReader) -> dict[str, Any]:
+def _arriving_body(request: Request, body: BufferedReader[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"wsgi.input": body, "wsgi.input_terminated": True}
     length = request.getHeader(b"Content-Length")
     if length is not None:
@@ -51,7 +54,7 @@ def _arriving_body(request: Request, body: BufferedReader) -> dict[str, Any]:
     return found
 
 
-class _ErrorLog(TextIOBase):
+class ErrorLog(TextIOBase):
     """``wsgi.errors``: its lines go to the log."""
 
     _log = Logger(namespace="mixweb.features.wsgi")

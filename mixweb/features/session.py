@@ -90,8 +90,9 @@ class SessionWrapper(Wrapper):
             return
         key = self.sessions.key_of(id, self._scope(request, secure))
         loading: Deferred[Any] = self.sessions.find(key)
-        if loading.called and not isinstance(loading.result, (Failure, Deferred)):
-            self._go_on(session, request, key, loading.result)
+        found: Any = getattr(loading, "result", loading)
+        if not isinstance(found, (Failure, Deferred)):
+            self._go_on(session, request, key, found)
         else:
             self.spawn(request, self._wait(session, request, key, loading))
 

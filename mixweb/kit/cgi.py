@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.protocols.basic import FileSender
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mixweb import __version__
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.kit.bodylength import BodyLength
-from mixweb.kit.gateway import meta_variables, path
+from mixweb.kit.gateway import meta_variables, path, text
 from mixweb.kit.heads import parse_head
 from mixweb.wrapper import Leaf
 
@@ -72,9 +74,9 @@ def find_interpreters(names: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def environment(request: Request, script: str) -> dict[str, str]:
+def environment(request: Request, script: str) -> dict[str, bytes]:
     """The environment of a program: the meta-variables, and nothing of the server's but where programs are found."""
-    found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    found = {name: text(os.fsencode(os.environ[name])) for name in _INHERITED if name in os.environ}
     found |= meta_variables(request)
     rest = path(request.postpath)
     found |= {
@@ -83,12 +85,12 @@ def environment(request: Request, script: str) -> dict[str, str]:
         "REQUEST_URI": request.uri.decode("latin-1"),
         "REQUEST_SCHEME": "https" if request.isSecure() else "http",
         "SCRIPT_NAME": path(request.prepath),
-        "SCRIPT_FILENAME": script,
+        "SCRIPT_FILENAME": text(os.fsencode(script)),
         "PATH_INFO": rest,
         "REDIRECT_STATUS": "200",  # php-cgi refuses to run without it
     }
     if rest:
-        found["PATH_TRANSLATED"] = os.path.dirname(script) + rest
+        found["PATH_TRANSLATED"] = text(os.fsencode(os.path.dirname(script))) + rest
     if request.isSecure():
         found["HTTPS"] = "on"
     length = request.content.seek(0, os.SEEK_END)
@@ -96,7 +98,7 @@ def environment(request: Request, script: str) -> dict[str, str]:
     if length or request.requestHeaders.hasHeader(b"Content-Length"):
         found["CONTENT_LENGTH"] = str(length)
     # A value cannot hold what ends it; canonical paths and fields do not, except by %00.
-    return {name: value for name, value in found.items() if "\0" not in value}
+    return {name: value.encode("latin-1") for name, value in found.items() if "\0" not in value}
 
 
 class ProgramResource(Leaf):
@@ -118,6 +120,7 @@ class ProgramResource(Leaf):
         Program(request, self.script, self.limits).start(self.command)
 
 
+@implementer(IPushProducer)
 class Program(ProcessProtocol):
     """
     One run of a program.
@@ -167,7 +170,7 @@ class Program(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """Hand it the body, as fast as it reads."""
-        self.request.registerProducer(self.transport, True)
+        self.request.registerProducer(self, True)
         self._feeding = True
         sending = FileSender().beginFileTransfer(self.request.content, self.transport)
         sending.addCallbacks(self._fed, lambda _: None)
@@ -212,6 +215,19 @@ class Program(ProcessProtocol):
         else:
             self.request.unregisterProducer()
             self.request.finish()
+
+    # How fast
+
+    def pauseProducing(self) -> None:
+        """The client takes no more for now."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client takes more."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The client has left: the request tells it."""
 
     # The answer
 
@@ -273,7 +289,12 @@ class Program(ProcessProtocol):
         self._signal(signal.SIGTERM)
         if self._timer.active():
             self._timer.cancel()
-        self._timer = self.reactor.callLater(KILL_SECONDS, self._signal, signal.SIGKILL)
+        self._timer = self.reactor.callLater(KILL_SECONDS, self._kill)
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        # What it has started may hold its pipes open for ever.
+        self.transport.loseConnection()
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessExitedAlready):

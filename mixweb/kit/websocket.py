@@ -94,8 +94,7 @@ class Wire(Protocol):
         self._frames = Connection(ConnectionType.SERVER)
         self._closed: WebSocketClosed | None = None
         self._failed = False
-        self._message: list[Any] = []
-        self._message_bytes = 0
+        self._message = bytearray()
         self._paused = False
         self._unsent = 0
         self._producer: Any = None
@@ -166,20 +165,21 @@ class Wire(Protocol):
             self._closing(event)
 
     def _take(self, event: TextMessage | BytesMessage) -> None:
-        self._message_bytes += len(event.data)
-        if self._message_bytes > self._caps.message_bytes:
+        data = event.data
+        # A list of the pieces could take far more memory than they have bytes.
+        self._message += data.encode() if isinstance(data, str) else data
+        if len(self._message) > self._caps.message_bytes:
             self._fail(TOO_BIG, f"a message has at most {self._caps.message_bytes} bytes")
             return
-        self._message.append(event.data)
         if not event.message_finished:
             return
-        parts, self._message, self._message_bytes = self._message, [], 0
+        message, self._message = self._message, bytearray()
         if self._closed is not None:
             return
         if isinstance(event, TextMessage):
-            self._tell(self.protocol.textMessageReceived, "".join(parts))
+            self._tell(self.protocol.textMessageReceived, message.decode())
         else:
-            self._tell(self.protocol.bytesMessageReceived, b"".join(parts))
+            self._tell(self.protocol.bytesMessageReceived, bytes(message))
 
     def _closing(self, event: CloseConnection) -> None:
         """The client ends it, or agrees to the end, or does what wsproto has no sense for: then nothing has been closed yet."""

@@ -999,7 +999,7 @@ def test_a_failing_connection_harms_no_other(failures: list[Any], monkeypatch: p
     exchanges = [SiteAgent(site, clock=clock).connect() for _ in range(3)]
     for channel in list(site.channels)[:1]:
         monkeypatch.setattr(channel, "_describe", lambda: 1 / 0)
-    clock.pump([5] * 30)
+    clock.pump([5] * 14)
     assert all(exchange.transport.disconnecting for exchange in exchanges)
     assert [exchange.transport.aborted for exchange in exchanges].count(True) == 1
     assert failures

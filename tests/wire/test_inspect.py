@@ -204,8 +204,8 @@ def test_export(method, target, headers, body, server, page, program, tmp_path):
     page.press("Export")
     for number, (label, command) in enumerate([("curl", ["bash"]), ("Python", [BIN / "python"])], 2):
         page.press(label)
-        script = page.window.wait(f"document.getElementById('exported').textContent.match(/^(curl|printf|from)/) && "
-                                  f"document.querySelector('[aria-pressed=true]') && document.getElementById('exported').textContent")  # fmt: skip
+        script = page.window.wait("document.getElementById('exported').textContent.match(/^(curl|printf|from)/) && "
+                                  "document.querySelector('[aria-pressed=true]') && document.getElementById('exported').textContent")  # fmt: skip  # noqa: E501
         if label == "Python":
             page.window.wait("document.getElementById('exported').textContent.startsWith('from http')")
             script = page.window.run("return document.getElementById('exported').textContent")
@@ -255,7 +255,7 @@ def test_hostile_requests(server, page):
     """Markup that a client sends is shown as text in every place, and nothing in it runs."""
     header = EVIL.replace("\n", " ")
     kinds = [
-        ("GET", f"/{quote(EVIL)}?{quote(EVIL)}={quote(EVIL)}", {"X-Evil": header, "Cookie": f"{header}={header}", "Referer": header}, None),
+        ("GET", f"/{quote(EVIL)}?{quote(EVIL)}={quote(EVIL)}", {"X-Evil": header, "Cookie": f"{header}={header}", "Referer": header}, None),  # noqa: E501
         ("POST", "/lab/anything", {"Content-Type": "text/html", "Host": "shop.localhost"}, EVIL),
         ("POST", "/lab/anything", {"Content-Type": "application/json"}, json.dumps({EVIL: EVIL})),
         ("POST", "/lab/anything", {"Content-Type": "application/x-www-form-urlencoded"}, f"{quote(EVIL)}={quote(EVIL)}"),
@@ -310,7 +310,7 @@ def test_tools(server, page):
     url = page.window.run("return document.getElementById('goto-url').textContent")
     assert url.startswith(f"{server.url}/goto/%2F%2F%65%78%61")
     page.window.run(
-        "document.querySelectorAll('#goto select')[1].selectedIndex = 0; document.querySelector('#goto select').dispatchEvent(new Event('input'))"
+        "document.querySelectorAll('#goto select')[1].selectedIndex = 0; document.querySelector('#goto select').dispatchEvent(new Event('input'))"  # noqa: E501
     )
     page.press("Ask for it", "#goto")
     assert "Location: //example.com/a/../b?x=1" in page.text("Location:", "#goto")

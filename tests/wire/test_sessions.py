@@ -244,11 +244,11 @@ def test_redis_trouble_under_load(serve, redis, trouble):
         ended.set()
         for thread in threads:
             thread.join(20)
-    assert max(taken for _, taken, *_ in seen) < 2.5
+    assert max(taken for _, taken, *_ in seen) < 3.5
     during = [row for row in seen if gone + 2.5 < row[0] < back - 0.1]
     assert during
     assert {(status, retry) for _, _, status, _, retry in during} == {(503, "5")}
-    assert max(taken for _, taken, *_ in during) < 0.5
+    assert max(taken for _, taken, *_ in during) < 1
     after = [row for row in seen if row[0] > back + 1]
     assert after
     assert {row[2:4] for row in after} == {(200, "hello")}

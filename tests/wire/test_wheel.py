@@ -29,6 +29,7 @@ def test_contents(wheel):
     assert [name for name in names if name.startswith("twisted/")] == ["twisted/plugins/mixweb_plugin.py"]
     assert not [name for name in names if name.startswith(("tests/", "docs/")) or "dropin" in name]
     assert "mixweb/py.typed" in names
+    assert {f"mixweb/features/inspect/{name}" for name in ("page.html", "inspect.css", "inspect.js")} <= set(names)
 
 
 def test_installed(wheel, tmp_path, start, curl, run):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ from mixweb.kit.secrets import Secrets
 _MAX_BYTES = 4 * 1024 * 1024
 
 _MAX_NOTE = 2000
+
+#: What JSON can write, and UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 #: Types that a browser shows in a frame as what they are.
 _SHOWN = ("text/html", "application/xhtml+xml", "image/")
@@ -293,7 +297,7 @@ class Api:
         if "request" not in asked:
             page = self.lab.page_of(_asked_text(asked, "text").encode(), _asked_text(asked, "type"))
         else:
-            record = self._record(str(asked["request"]).encode())
+            record = self._record(str(asked["request"]).encode("ascii", "replace"))
             answered = asked.get("body") == "answer"
             body, fields = (record.answer_body, record.answer) if answered else (record.body, record.fields)
             kind = text_of(value_of(fields, b"content-type"))
@@ -366,6 +370,6 @@ def _document(request: Request) -> Json:
 
 def _asked_text(asked: Json, name: str) -> str:
     found = asked.get(name, "")
-    if not isinstance(found, str):
+    if not isinstance(found, str) or _SURROGATE.search(found):
         raise HTTPError(400, f"{name} is text.")
     return found

@@ -49,7 +49,9 @@ def answer_page(request: Request) -> bytes:
     request.setHeader(b"Content-Security-Policy", _POLICY.format(nonce=nonce).encode())
     request.setHeader(b"X-Frame-Options", b"DENY")
     request.setHeader(b"Cross-Origin-Opener-Policy", b"same-origin")
-    return _PAGE.replace("{nonce}", nonce).replace("{form_token}", "" if token is None else escape(token.value)).encode()
+    return (
+        _PAGE.replace("{nonce}", nonce).replace("{form_token}", "" if token is None else escape(token.value)).encode()
+    )
 
 
 def answer_asset(request: Request, name: bytes) -> bytes:

@@ -20,6 +20,9 @@ from mixweb.route import HostStation, Trace
 #: What a record takes besides bodies and heads, in bytes: about.
 _RECORD_BYTES = 4096
 
+#: So many pieces of a body are kept apart: each takes more memory than it has bytes when it is short.
+_MOST_PIECES = 64
+
 #: How many removed records are remembered, so that those who look on learn of it.
 _GONE = 1000
 
@@ -67,14 +70,19 @@ class Body:
         piece = data[:room]
         self._pieces.append(piece)
         self.kept += len(piece)
+        if len(self._pieces) > _MOST_PIECES:
+            self._join()
         return len(piece)
 
     @property
     def data(self) -> bytes:
         """What is kept."""
         if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
+            self._join()
         return self._pieces[0] if self._pieces else b""
+
+    def _join(self) -> None:
+        self._pieces = [b"".join(self._pieces)]
 
     @property
     def complete(self) -> bool:
@@ -136,7 +144,7 @@ class Record(Trace):
         self.pinned = self.own = False
         self.note = ""
         self.replay_of: int | None = getattr(request.transport, "replay_of", None)
-        self.size = _RECORD_BYTES + 3 * sum(len(name) + len(value) for name, value in self.fields)
+        self.size = _RECORD_BYTES + 3 * (len(self.target) + sum(len(name) + len(value) for name, value in self.fields))
 
     def received(self, data: bytes) -> None:
         """A piece of the request's body has arrived."""

@@ -367,7 +367,7 @@ function showDetail() {
   $("#detail").replaceChildren(
     h("div", {class: "title"},
       h("span", {class: `status chip ${statusClass(found)}`}, statusText(found)),
-      h("span", {class: "what", title: found.target}, `${found.method} ${found.host}${found.target}`),
+      h("span", {class: "what", title: found.target}, `${found.method} ${found.host === location.host ? "" : found.host}${found.target}`),
       h("button", {type: "button", "aria-pressed": String(found.pinned), onclick: () => change({pinned: !found.pinned}), title: "Keep it however many come"}, "Pin"),
       h("button", {type: "button", onclick: editNote}, "Note"),
       h("button", {type: "button", class: "danger", onclick: remove}, "Delete"),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mixweb.engine.authority import parse_authority
 from mixweb.engine.fields import TOKEN
-from mixweb.feature import Context, FilePath, Mount, MountSettings, option
+from mixweb.feature import Context, FilePath, Mount, MountSettings, existing_path, option
 from mixweb.features.proxy._connect import Connecting
 from mixweb.features.proxy._edits import AnswerEdits, RequestEdits
 from mixweb.features.proxy._health import HealthService
@@ -43,7 +43,7 @@ class Proxy(MountSettings):
     """Have other servers answer: a reverse proxy."""
 
     to: Sequence[str | Callable[..., Any]] = option(
-        (), principal=True, help="Server to ask: http://HOST:PORT/PATH, https://... or unix:/SOCKET.", metavar="URL"
+        (), principal=True, help="Servers to ask: http://HOST:PORT/PATH, https://... or unix:/SOCKET.", metavar="URL"
     )
     strip: bool = option(True, help="Take the mount's path off before the rest is appended to the URL's path.")
     raw: bool = option(False, help="Pass the path on byte for byte, with empty and dot segments as they are.")
@@ -167,13 +167,13 @@ def _upstreams(settings: Proxy, context: Context) -> list[Upstream]:
         settings.idle_timeout,
         settings.keep_alive,
     )
-    connecting = Connecting(
-        context.reactor, settings.connect_timeout, str(settings.ca), settings.tls_name, not settings.insecure
-    )
-    weights = settings.weights or [1] * len(settings.to)
+    ca = str(existing_path(settings.ca)) if settings.ca else ""
+    connecting = Connecting(context.reactor, settings.connect_timeout, ca, settings.tls_name, not settings.insecure)
+    found = targets(settings.to)
+    weights = settings.weights or [1] * len(found)
     return [
         connecting.upstream(item, number, weight, limits)
-        for number, (item, weight) in enumerate(zip(targets(settings.to), weights, strict=True), 1)
+        for number, (item, weight) in enumerate(zip(found, weights, strict=True), 1)
     ]
 
 

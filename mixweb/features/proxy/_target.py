@@ -172,8 +172,11 @@ Connect = Callable[..., Any]
 
 def targets(to: Iterable[str | Connect]) -> list[Target | Connect]:
     """
-    What a setting means.
+    What a setting means; a text of it may have several URLs, with blanks between them.
 
     :raises ValueError: naming what is no URL.
     """
-    return [parse_target(item) if isinstance(item, str) else item for item in to]
+    found: list[Target | Connect] = []
+    for item in to:
+        found += map(parse_target, item.split() or [""]) if isinstance(item, str) else [item]
+    return found

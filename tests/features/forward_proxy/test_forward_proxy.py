@@ -364,7 +364,6 @@ def test_strangers(peer, settings, status, through):
     assert world.connect().received.startswith(b"HTTP/1.1 %d " % status)
 
 
-
 @pytest.fixture
 def users(tmp_path):
     """Somebody who is known."""

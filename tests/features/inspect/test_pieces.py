@@ -6,6 +6,7 @@ import http.client
 import json
 import shlex
 import subprocess
+import tracemalloc
 from urllib.parse import quote
 
 import pytest
@@ -13,6 +14,7 @@ from twisted.logger import Logger
 
 from mixweb import Host, Lab, Respond
 from mixweb.features.inspect._decode import body_text, cookies, decoded, is_text, pairs, parts
+from mixweb.features.inspect._record import Body
 from mixweb.features.inspect._stats import ErrorLog, percentile
 
 # Filters
@@ -378,3 +380,20 @@ def test_per_second(inspected):
     assert (recent[-1], recent[-11], sum(recent)) == (1, 3, 4)
     server.clock.advance(61)
     assert sum(server.ask("status")["recent"]) == 0
+
+
+# What is kept
+
+
+def test_short_pieces():
+    """A body takes no more memory than it has bytes, in however many pieces it comes."""
+    body = Body()
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            body.add(b"%02d" % (number % 100), 100_000)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (body.kept, body.data[:6]) == (40_000, b"000102")
+    assert kept < 60_000

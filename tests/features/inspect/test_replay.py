@@ -128,6 +128,9 @@ def test_not_whole(inspected):
     server.clock.advance(10)
     found = json.loads(exchange.answer.body)
     assert (found["state"], found["request"]["body"]["text"]) == ("left", "short")
+    for member in ("head", "body"):
+        refused = server.api("POST", "send", {"head": "GET / HTTP/1.1\nHost: a", member: "\ud800"})
+        assert (refused.status, f"{member} is text." in refused.text) == (400, True)
     assert server.ask("send", "POST", {"head": "GET"})["request"]["unread"] == "GET\r\n\r\n"
     assert server.api("POST", "send", {"head": "GET / HTTP/1.1\nHost: a", "frame": False}).status == 200
 

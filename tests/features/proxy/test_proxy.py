@@ -13,7 +13,7 @@ from mixweb.features.forwarded import Forwarded
 from mixweb.features.headers import Headers
 from mixweb.features.proxy import FEATURE, Proxy, status_range
 from mixweb.features.proxy._connect import Connecting
-from mixweb.features.proxy._target import join, parse_target
+from mixweb.features.proxy._target import join, parse_target, targets
 from mixweb.features.respond import Respond
 from mixweb.plan import Host, Plan
 from mixweb.testing import SiteAgent, make_context
@@ -50,6 +50,12 @@ def test_urls(url, found):
     assert (target.name, target.host, target.port, target.authority, target.base, target.tail) == found
 
 
+def test_several_urls():
+    """Several URLs may stand in one text, with blanks between them."""
+    found = targets(["http://a  http://b:81", "unix:/s", print])
+    assert [getattr(item, "name", item) for item in found] == ["http://a", "http://b:81", "unix:/s", print]
+
+
 REFUSED_SETTINGS = [
     ({"to": []}, "at least one server"),
     ({"to": ["localhost:9000"]}, "did you mean http://localhost:9000?"),
@@ -57,9 +63,12 @@ REFUSED_SETTINGS = [
     ({"to": ["wss://a"]}, "did you mean https://a?"),
     ({"to": ["ftp://a"]}, "no URL of a server"),
     ({"to": ["/path"]}, "no URL of a server"),
+    ({"to": [""]}, "no URL of a server"),
     ({"to": ["http://"]}, "no URL of a server"),
     ({"to": ["http://a:99999"]}, "no URL"),
-    ({"to": ["http://a b"]}, "no host name"),
+    ({"to": ["http://a?b"]}, "more than a path"),
+    ({"to": ["http://a<b"]}, "no host name"),
+    ({"to": ["http://a http://b"], "weights": [1]}, "weights"),
     ({"to": ["http://user:secret@a"]}, "request_set"),
     ({"to": ["http://a/?q"]}, "more than a path"),
     ({"to": ["http://a/#f"]}, "more than a path"),
@@ -94,7 +103,7 @@ def test_settings_are_checked(settings, message):
 def test_a_missing_ca_file_is_an_error(tmp_path):
     """A file of authorities that is not there is found when the server is built."""
     plan = Plan(default=Host(Proxy(["https://a"], ca=str(tmp_path / "none.pem"))))
-    with pytest.raises(BuildError, match="No such file"):
+    with pytest.raises(BuildError, match=r"none\.pem' does not exist"):
         Assembler(Clock()).assemble(plan)
 
 
