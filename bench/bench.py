@@ -40,6 +40,10 @@ HTTP2_HELLO = (
 )  # fmt: skip
 
 
+#: Where the server is that others pass requests on to: an nginx.
+UPSTREAM_PORT = 18090
+
+
 @dataclass(frozen=True)
 class Workload:
     """
@@ -71,6 +75,7 @@ WORKLOADS = {
     "static_1k": Workload("/static/1k.bin"),
     "static_100k": Workload("/static/100k.bin", connections=16),
     "static_100m": Workload("/static/100m.bin", connections=4, per_byte=True),
+    "proxy_1k": Workload("/proxy/static/1k.bin"),
     "tls_hello": Workload("/hello", tls=True),
     "h2_hello": Workload("/hello", 16, streams=8),
     "h2_browser": Workload("/hello", 16, headers=BROWSER, streams=8),
@@ -144,8 +149,9 @@ def stock(port, tls_port, folder):
     listen = f"tcp:{port}:interface=127.0.0.1"
     tls = f"ssl:{tls_port}:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
     (folder / "stock.py").write_text(
-        "from twisted.web.static import File\nimport root\n\n\ndef Stock():\n    made = root.Root()\n"
-        f"    made.putChild(b'static', File({str(folder / 'static')!r}))\n    return made\n"
+        "from twisted.web.proxy import ReverseProxyResource\nfrom twisted.web.static import File\nimport root\n\n\n"
+        f"def Stock():\n    made = root.Root()\n    made.putChild(b'static', File({str(folder / 'static')!r}))\n"
+        f"    made.putChild(b'proxy', ReverseProxyResource('127.0.0.1', {UPSTREAM_PORT}, b''))\n    return made\n"
     )
     return [TWISTD, "-n", "--pidfile=", "web", "--listen", listen, "--listen", tls, "--class", "stock.Stock"]
 
@@ -169,23 +175,26 @@ def mixweb(*options):
         return [
             TWISTD, "-r", "mixweb", "-n", "--pidfile=", "web-mix", "--port", str(port), "--https", str(tls_port),
             "--certificate", "cert.pem", "--privkey", "key.pem", "--class", "root.Root",
-            "--files", str(folder / "static"), "--at", "/static", *options,
+            "--files", str(folder / "static"), "--at", "/static",
+            "--proxy", f"http://127.0.0.1:{UPSTREAM_PORT}", "--at", "/proxy", *options,
         ]  # fmt: skip
 
     return command
 
 
 NGINX = """\
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+daemon off; worker_processes 1; pid {folder}/nginx{port}.pid; error_log {folder}/nginx.log;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder}; keepalive_requests 1000000000;
+  upstream behind {{ server 127.0.0.1:{upstream}; keepalive 64; }}
   server {{
     listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl http2;
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     location = /hello {{ default_type text/plain; return 200 "Hello, world!"; }}
     location /static/ {{ root {folder}; }}
+    location /proxy/ {{ proxy_pass http://behind/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
   }}
 }}
 """
@@ -193,8 +202,9 @@ http {{
 
 def nginx(port, tls_port, folder):
     """nginx with one worker, its access log off."""
-    (folder / "nginx.conf").write_text(NGINX.format(port=port, tls_port=tls_port, folder=folder))
-    return ["nginx", "-p", str(folder), "-c", "nginx.conf"]
+    name = f"nginx{port}.conf"
+    (folder / name).write_text(NGINX.format(port=port, tls_port=tls_port, folder=folder, upstream=UPSTREAM_PORT))
+    return ["nginx", "-p", str(folder), "-c", name]
 
 
 def make_folder(folder):
@@ -337,11 +347,12 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_folder(folder)
+        behind = [Server("behind", nginx, folder, UPSTREAM_PORT)] if "nginx" in commands else []
         servers = [Server(name, make, folder, 18100 + 10 * n) for n, (name, make) in enumerate(commands.items())]
         try:
             report(servers, commands, given, folder)
         finally:
-            for server in servers:
+            for server in servers + behind:
                 server.stop()
 
 

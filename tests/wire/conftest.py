@@ -179,8 +179,12 @@ def browser(start, program, tmp_path):
     from tests.wire.browser import Browser
 
     chromium = program("chromium")
-    driver = start(program("chromedriver"), "--port=0")
-    address = "http://127.0.0.1:" + driver.wait_for(r"started successfully on port (\d+)")[1]
+    address = ""
+    while not address:
+        # The free port that it finds for IPv6 may be taken for IPv4: then it gives up.
+        driver = start(program("chromedriver"), "--port=0")
+        found = driver.wait_for(r"started successfully on port (\d+)|port not available")
+        address = found[1] and f"http://127.0.0.1:{found[1]}"
     windows = []
 
     def begin(*flags):

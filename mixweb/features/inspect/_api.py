@@ -4,9 +4,7 @@ What programs, and the page, are told and may do, as JSON.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
@@ -18,7 +16,17 @@ from twisted.web.server import NOT_DONE_YET
 from mixweb.engine.errors import HTTPError
 from mixweb.engine.request import Request
 from mixweb.feature import Context
-from mixweb.features.inspect._decode import Fields, query_value, text_of, value_of
+from mixweb.features.inspect._asked import (
+    answer_json,
+    answer_late,
+    answer_text,
+    argument_of,
+    check_type,
+    document_of,
+    number_of,
+    text_in,
+)
+from mixweb.features.inspect._decode import Fields, text_of, value_of
 from mixweb.features.inspect._events import Stream
 from mixweb.features.inspect._export import EXPORTS, har
 from mixweb.features.inspect._filter import Filter, compiled
@@ -31,13 +39,7 @@ from mixweb.features.inspect._show import Json, detail, lines, plain_body, reque
 from mixweb.kit.rules import path_text, quote_path
 from mixweb.kit.secrets import Secrets
 
-#: A request that somebody has the inspector send is no longer than this, as JSON in bytes.
-_MAX_BYTES = 4 * 1024 * 1024
-
 _MAX_NOTE = 2000
-
-#: What JSON can write, and UTF-8 cannot.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 #: Types that a browser shows in a frame as what they are.
 _SHOWN = ("text/html", "application/xhtml+xml", "image/")
@@ -66,7 +68,7 @@ class Api:
 
         :raises HTTPError: when that is not possible.
         """
-        process = _number(request, "process")
+        process = number_of(request, "process")
         if process not in (0, os.getpid()):
             return self._pass_on(request, process, segments)
         actions = self._actions(tuple(segments))
@@ -74,7 +76,7 @@ class Api:
         if method not in actions:
             raise UnsupportedMethod(sorted(actions))
         if method != b"GET":
-            _check_type(request)
+            check_type(request)
         return actions[method](request)
 
     def _pass_on(self, request: Request, process: int, segments: Sequence[bytes]) -> int:
@@ -90,7 +92,7 @@ class Api:
         """The processes that serve together; each keeps what it has answered itself."""
         workers = self.inspector.workers
         own = os.getpid()
-        return _json(request, {"own": own, "processes": [own] if workers is None else workers.processes})
+        return answer_json(request, {"own": own, "processes": [own] if workers is None else workers.processes})
 
     def _actions(self, segments: tuple[bytes, ...]) -> Actions:
         match segments:
@@ -117,7 +119,7 @@ class Api:
     def _of_one(self, number: bytes) -> Actions:
         record = self._record(number)
         return {
-            b"GET": lambda request: _json(request, detail(record, self.secrets)),
+            b"GET": lambda request: answer_json(request, detail(record, self.secrets)),
             b"PATCH": lambda request: self.change(request, record),
             b"DELETE": lambda request: self._delete(request, [record]),
         }
@@ -140,15 +142,15 @@ class Api:
     def _of_lab(self, rest: list[bytes]) -> Actions:
         match rest:
             case []:
-                return {b"GET": lambda request: _answered(request, self.lab.told())}
+                return {b"GET": lambda request: answer_late(request, self.lab.told())}
             case [b"pages", cache]:
-                return {b"DELETE": lambda request: _answered(request, self.lab.clear(cache, None))}
+                return {b"DELETE": lambda request: answer_late(request, self.lab.clear(cache, None))}
             case [b"pages", cache, name]:
                 return {
                     b"GET": lambda request: self._page(request, cache, name),
                     b"PUT": lambda request: self._save(request, cache, name),
-                    b"PATCH": lambda request: _answered(request, self.lab.retype(cache, name, _document(request))),
-                    b"DELETE": lambda request: _answered(request, self.lab.clear(cache, name)),
+                    b"PATCH": lambda request: answer_late(request, self.lab.retype(cache, name, document_of(request))),
+                    b"DELETE": lambda request: answer_late(request, self.lab.clear(cache, name)),
                 }
         raise HTTPError(404, "Nothing is here.")
 
@@ -160,7 +162,7 @@ class Api:
 
     def _filter(self, request: Request) -> Filter:
         try:
-            return compiled(_argument(request, "filter"), self.secrets)
+            return compiled(argument_of(request, "filter"), self.secrets)
         except ValueError as reason:
             raise HTTPError(400, f"{reason}.") from None
 
@@ -168,7 +170,9 @@ class Api:
 
     def list_requests(self, request: Request) -> bytes:
         """What has changed since a version; everything since 0."""
-        return _json(request, self.inspector.changes(_number(request, "since"), self._filter(request), self.secrets))
+        return answer_json(
+            request, self.inspector.changes(number_of(request, "since"), self._filter(request), self.secrets)
+        )
 
     def stream(self, request: Request) -> int:
         """The same as events, as it happens."""
@@ -176,7 +180,7 @@ class Api:
             raise HTTPError(503, "Too many are looking on already.", [(b"Retry-After", b"5")])
         wanted = self._filter(request)
         last = request.getHeader(b"Last-Event-ID") or b""
-        version = int(last) if last.isdigit() and len(last) < 16 else _number(request, "since")
+        version = int(last) if last.isdigit() and len(last) < 16 else number_of(request, "since")
         self.inspector.feed.add(
             Stream(request, lambda known: self.inspector.changes(known, wanted, self.secrets), version)
         )
@@ -189,11 +193,11 @@ class Api:
 
     def _delete(self, request: Request, records: Sequence[Record]) -> bytes:
         self.recorder.delete(records)
-        return _json(request, {"deleted": len(records)})
+        return answer_json(request, {"deleted": len(records)})
 
     def change(self, request: Request, record: Record) -> bytes:
         """Pin or unpin it, write a note to it."""
-        asked = _document(request)
+        asked = document_of(request)
         note, pinned = asked.get("note", record.note), asked.get("pinned", record.pinned)
         if not isinstance(note, str) or not isinstance(pinned, bool):
             raise HTTPError(400, "note is text, pinned is true or false.")
@@ -203,7 +207,7 @@ class Api:
             raise HTTPError(409, f"{reason}.") from None
         record.note = note[:_MAX_NOTE]
         self.recorder.changed(record)
-        return _json(request, detail(record, self.secrets))
+        return answer_json(request, detail(record, self.secrets))
 
     def _bytes(self, request: Request, body: Body, fields: Fields) -> bytes:
         """What is kept of a body: in a frame as what it is, else as bytes."""
@@ -211,7 +215,7 @@ class Api:
         kind = text_of(value_of(fields, b"content-type")).partition(";")[0].strip().lower()
         request.setHeader(b"Content-Security-Policy", FRAME_POLICY)
         request.setHeader(b"X-Frame-Options", b"SAMEORIGIN")
-        if _argument(request, "frame"):
+        if argument_of(request, "frame"):
             as_it_is = value_of(fields, b"content-type") if kind.startswith(_SHOWN) else b"text/plain; charset=utf-8"
             request.setHeader(b"Content-Type", as_it_is)
         else:
@@ -221,16 +225,16 @@ class Api:
 
     def export(self, request: Request, record: Record) -> bytes:
         """The request written out."""
-        kind = _argument(request, "as") or "curl"
+        kind = argument_of(request, "as") or "curl"
         if kind not in EXPORTS:
             raise HTTPError(400, f"There is no export as {kind}; there is {', '.join(EXPORTS)}.")
-        return _text(request, EXPORTS[kind](record, self.secrets))
+        return answer_text(request, EXPORTS[kind](record, self.secrets))
 
     def export_all(self, request: Request) -> bytes:
         """Those that a filter wants, with their answers, as HAR."""
         wanted = self._filter(request)
         request.setHeader(b"Content-Disposition", b'attachment; filename="mixweb.har"')
-        return _text(request, har(filter(wanted, self.recorder), self.secrets), b"application/json")
+        return answer_text(request, har(filter(wanted, self.recorder), self.secrets), b"application/json")
 
     def editable(self, request: Request, record: Record) -> bytes:
         """A request as it can be changed and sent again."""
@@ -241,7 +245,7 @@ class Api:
         except UnicodeDecodeError:
             body, binary = "", True
         document = {"head": "\n".join(head), "body": body, "binary": binary, "complete": record.body.complete}
-        return _json(request, document)
+        return answer_json(request, document)
 
     async def send(self, request: Request, record: Record | None) -> bytes:
         """
@@ -249,16 +253,16 @@ class Api:
 
         :param record: the one that it was made from.
         """
-        asked = _document(request)
+        asked = document_of(request)
         body = self._body_to_send(asked, record)
-        message = message_of(_asked_text(asked, "head"), body, record, self.secrets, asked.get("frame") is not False)
+        message = message_of(text_in(asked, "head"), body, record, self.secrets, asked.get("frame") is not False)
         secure = request.isSecure() if record is None else record.secure
         line = Line(request.getClientAddress(), request.getHost(), secure, 0 if record is None else record.id)
         try:
             sent = await send(self.recorder, request.site, line, message)
         except ValueError as reason:
             raise HTTPError(400, f"{reason}.") from None
-        return _json(request, detail(sent, self.secrets))
+        return answer_json(request, detail(sent, self.secrets))
 
     def _body_to_send(self, asked: Json, record: Record | None) -> bytes:
         """
@@ -268,14 +272,14 @@ class Api:
         """
         if "body_base64" in asked:
             try:
-                return b64decode(_asked_text(asked, "body_base64"), validate=True)
+                return b64decode(text_in(asked, "body_base64"), validate=True)
             except Base64Error:
                 raise HTTPError(400, "body_base64 is not Base64.") from None
         if record is None:
-            return _asked_text(asked, "body").encode()
+            return text_in(asked, "body").encode()
         declared = value_of(record.fields, b"content-type")
         shown = self.secrets.body(declared, record.body.data)
-        written = shown if asked.get("body") is None else _asked_text(asked, "body").encode()
+        written = shown if asked.get("body") is None else text_in(asked, "body").encode()
         if written != shown:
             return written
         if not record.body.complete:
@@ -289,13 +293,13 @@ class Api:
 
     async def status(self, request: Request) -> bytes:
         """How the server is."""
-        return _json(request, await self.inspector.status(self.about, self.secrets))
+        return answer_json(request, await self.inspector.status(self.about, self.secrets))
 
     async def _save(self, request: Request, cache: bytes, name: bytes) -> bytes:
         """Keep a text, or the body of a request or of its answer, as a page."""
-        asked = _document(request)
+        asked = document_of(request)
         if "request" not in asked:
-            page = self.lab.page_of(_asked_text(asked, "text").encode(), _asked_text(asked, "type"))
+            page = self.lab.page_of(text_in(asked, "text").encode(), text_in(asked, "type"))
         else:
             record = self._record(str(asked["request"]).encode("ascii", "replace"))
             answered = asked.get("body") == "answer"
@@ -303,7 +307,7 @@ class Api:
             kind = text_of(value_of(fields, b"content-type"))
             page = self.lab.page_of(plain_body(body, fields, self.secrets), kind)
         await self.lab.save(cache, name, page)
-        return _json(request, {"type": page.type, "size": len(page.data)})
+        return answer_json(request, {"type": page.type, "size": len(page.data)})
 
     async def _page(self, request: Request, cache: bytes, name: bytes) -> bytes:
         page = await self.lab.page(cache, name)
@@ -311,65 +315,3 @@ class Api:
         body = Body()
         body.add(page.data, len(page.data))
         return self._bytes(request, body, fields)
-
-
-async def _answered(request: Request, work: Any) -> bytes:
-    return _json(request, await work)
-
-
-def _json(request: Request, document: Any) -> bytes:
-    request.setHeader(b"Content-Type", b"application/json")
-    return json.dumps(document).encode()
-
-
-def _text(request: Request, text: str, kind: bytes = b"text/plain; charset=utf-8") -> bytes:
-    request.setHeader(b"Content-Type", kind)
-    return text.encode()
-
-
-def _argument(request: Request, name: str) -> str:
-    return query_value(request.target, name)
-
-
-def _number(request: Request, name: str) -> int:
-    text = _argument(request, name) or "0"
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise HTTPError(400, f"{name} is a number.")
-    return int(text)
-
-
-def _check_type(request: Request) -> None:
-    """
-    Other pages can post forms, but JSON only where they are allowed to.
-
-    :raises HTTPError: 415 for a body that is no JSON.
-    """
-    kind = (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise HTTPError(415, "Send Content-Type: application/json.")
-
-
-def _document(request: Request) -> Json:
-    """
-    The JSON object that a request brings; an empty one for an empty body.
-
-    :raises HTTPError: 400 when it brings something else, 413 when that is too long.
-    """
-    request.content.seek(0)
-    data = request.content.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise HTTPError(413, f"At most {_MAX_BYTES} bytes are taken here.")
-    try:
-        found = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        raise HTTPError(400, "The body is not JSON.") from None
-    if not isinstance(found, dict):
-        raise HTTPError(400, "The JSON is not an object.")
-    return found
-
-
-def _asked_text(asked: Json, name: str) -> str:
-    found = asked.get(name, "")
-    if not isinstance(found, str) or _SURROGATE.search(found):
-        raise HTTPError(400, f"{name} is text.")
-    return found

@@ -17,7 +17,8 @@ from mixweb import __version__
 from mixweb.feature import About
 from mixweb.features.inspect._events import Feed
 from mixweb.features.inspect._filter import Filter
-from mixweb.features.inspect._record import Limits, Recorder
+from mixweb.features.inspect._record import Limits
+from mixweb.features.inspect._recorder import Recorder
 from mixweb.features.inspect._show import Json, summary
 from mixweb.features.inspect._stats import ErrorLog, Statistics
 from mixweb.features.inspect._workers import Answerer, Workers

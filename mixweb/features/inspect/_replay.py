@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IPushProducer, ISSLTransport, ITransport
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from mixweb.features.inspect._record import Record, Recorder
+from mixweb.features.inspect._record import Record
+from mixweb.features.inspect._recorder import Recorder
 from mixweb.features.inspect._show import lines, request_line
 from mixweb.kit.secrets import Secrets
 
