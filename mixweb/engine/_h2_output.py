@@ -202,13 +202,22 @@ class FrameSender(Generic[S]):
         self.out += pieces
         self.out_bytes += size + 9
 
-    def close(self, stream: FrameStream) -> None:
-        """The answer has been sent to its end. A client that is still sending is asked not to (RFC 9113, 8.1)."""
-        if stream.ended:
-            stream.closed = True
-            del self.streams[stream.id]
-        else:
-            self.reset(stream.id, Code.NO_ERROR)
+    def close(self, stream: S) -> None:
+        """The answer has been sent to its end. A client that goes on sending is asked not to (RFC 9113, 8.1)."""
+        stream.closed = True
+        del self.streams[stream.id]
+        if not stream.ended:
+            remember(self._reset_ids, stream.id, None)
+            self.answered_early(stream)
+
+    def answered_early(self, stream: S) -> None:
+        """Call :meth:`ask_to_stop`, when the client has had time to read the answer: some drop it when both come at once."""
+        self.ask_to_stop(stream.id)
+
+    def ask_to_stop(self, stream_id: int) -> None:
+        """Reset a stream that was answered, unless its client has come to the end by itself."""
+        if stream_id in self._reset_ids:
+            self._send(frame(RST_STREAM, 0, stream_id, LONG.pack(Code.NO_ERROR)))
 
     def reset(self, stream_id: int, code: int) -> S | None:
         """

@@ -228,6 +228,11 @@ class Http2Stream(SendingStream):
         """Whether a body is to come that somebody wants."""
         return not (self.ended or self._body_paused or self.request is None or self._tunnel is not None)
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether another protocol has taken the place of the request."""
+        return self._tunnel is not None
+
     # Its end
 
     def close(self) -> None:
