@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from io import RawIOBase
 from threading import Condition
@@ -26,8 +25,7 @@ class StreamedInput(RawIOBase):
     def __init__(self, request: Request, hand_over: Callable[..., None]) -> None:
         self._request = request
         self._hand_over = hand_over
-        self._pieces: deque[memoryview] = deque()
-        self._waiting_bytes = 0
+        self._waiting = bytearray()
         self._paused = False
         self._complete = False
         self._gone = False
@@ -41,10 +39,9 @@ class StreamedInput(RawIOBase):
 
     def _take(self, data: bytes) -> None:
         with self._changed:
-            self._pieces.append(memoryview(data))
-            self._waiting_bytes += len(data)
+            self._waiting += data
             self._changed.notify()
-            full = self._waiting_bytes > HIGH_BYTES
+            full = len(self._waiting) > HIGH_BYTES
             self._paused = self._paused or full
         if full:
             self._request.pause_body()
@@ -76,19 +73,16 @@ class StreamedInput(RawIOBase):
         :raises OSError: when the client has left.
         """
         with self._changed:
-            while not (self._pieces or self._complete or self._gone):
+            while not (self._waiting or self._complete or self._gone):
                 self._changed.wait()
-            if not self._pieces:
+            if not self._waiting:
                 if self._complete:
                     return 0
                 raise OSError("the client has left before the end of the body")
-            piece = self._pieces.popleft()
-            count = min(len(piece), len(buffer))
-            buffer[:count] = piece[:count]
-            if count < len(piece):
-                self._pieces.appendleft(piece[count:])
-            self._waiting_bytes -= count
-            resume = self._paused and self._waiting_bytes <= HIGH_BYTES // 2
+            count = min(len(self._waiting), len(buffer))
+            buffer[:count] = self._waiting[:count]
+            del self._waiting[:count]
+            resume = self._paused and len(self._waiting) <= HIGH_BYTES // 2
             self._paused = self._paused and not resume
         if resume:
             self._hand_over(self._resume)

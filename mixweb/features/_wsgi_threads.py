@@ -27,6 +27,8 @@ class HandOver:
     Waking the reactor costs more than most of the work: it is woken once for all that comes until it has begun.
     """
 
+    _log = Logger(namespace="mixweb.features.wsgi")
+
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._work: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -44,7 +46,10 @@ class HandOver:
         self._awake = False
         while self._work:
             work, arguments = self._work.popleft()
-            work(*arguments)
+            try:
+                work(*arguments)
+            except Exception:
+                self._log.failure("what an application handed over failed")
 
 
 class ApplicationThreads(Service):

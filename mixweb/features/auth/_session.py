@@ -47,7 +47,12 @@ def recall(request: Request, users: str) -> Login | None:
     """
     session: Any = ISession(request, None)
     found = None if session is None else session.peek(_KEY)
-    if found is None or found["users"] != users:
+    # A page may write what it likes into a session.
+    if (
+        not isinstance(found, dict)
+        or not {"users", "name", "stamp", "scheme"} <= found.keys()
+        or found["users"] != users
+    ):
         return None
     return Login(found["name"], found["stamp"], found["scheme"])
 
