@@ -27,7 +27,7 @@ lint: $(VENV)/test
 fuzz: $(VENV)/test
 	end=$$(( $$(date +%s) + $(FUZZ) )); \
 	while [ $$(date +%s) -lt $$end ]; do \
-		MIXWEB_FUZZ=200 $(BIN)/python -m pytest -q $(FUZZED) || exit 1; \
+		MIXWEB_FUZZ=100 $(BIN)/python -m pytest -q $(FUZZED) || exit 1; \
 	done
 
 docs: $(VENV)/test

@@ -25,7 +25,7 @@ SLOW = [
     (b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", b"x"),
 ]
 
-#: Seconds after which such a client has to be gone; that a busy machine takes note of it is given one more.
+#: Seconds after which such a client has to be gone.
 HEADER_TIMEOUT = 30
 
 
@@ -88,7 +88,7 @@ def slow(folder, arguments):
         f"p99 alone {alone[0]:.2f} ms ({alone[1]:.0f}/s), beside {arguments.slow} slow ones {late:.2f} ms ({rate:.0f}/s)"
     )
     print(f"slow clients: {len(lives)} cut off after {min(lives):.1f} to {max(lives):.1f} s")
-    return late - alone[0] <= 50 and max(lives) <= HEADER_TIMEOUT + 1
+    return late - alone[0] <= 50 and max(lives) <= HEADER_TIMEOUT
 
 
 async def beside(server, arguments):

@@ -22,7 +22,7 @@ from mixweb.features.forward_proxy._connect import Connector, Pools, Server
 from mixweb.features.forward_proxy._rules import Rules
 from mixweb.interfaces import IUser
 from mixweb.kit.addresses import client_address
-from mixweb.kit.upstream.fields import Via, answered, asked, block, goes_further, pairs_of
+from mixweb.kit.upstream.fields import Via, answered, asked, binds, block, goes_further, pairs_of
 from mixweb.kit.upstream.pool import NoConnection, Pool
 from mixweb.kit.upstream.relay import Answer, Relay
 from mixweb.kit.upstream.tunnel import Tunnel, open_tunnel
@@ -223,12 +223,13 @@ def forget_this_server(request: Request) -> None:
 class ForwardRelay(Relay):
     """One request on its way to the server it names."""
 
-    __slots__ = ("lines", "proxied", "wrapper")
+    __slots__ = ("lines", "proxied", "single", "wrapper")
 
     def __init__(self, wrapper: ForwardProxyWrapper, request: Request, proxied: Proxied) -> None:
         self.wrapper = wrapper
         self.proxied = proxied
         self.lines = wrapper.lines(request, proxied)
+        self.single = binds(proxied.authorization)
         super().__init__(request)
 
     def choose(self, tried: Sequence[Pool]) -> Pool | None:

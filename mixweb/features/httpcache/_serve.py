@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mixweb.engine.errors import reason_phrase
+from mixweb.engine.errors import error_body, reason_phrase
 from mixweb.engine.request import Request
 from mixweb.features.httpcache._entries import Entry
 from mixweb.features.httpcache._rules import NOT_MODIFIED
@@ -84,7 +84,8 @@ def part_of(entry: Entry, wants: Wants, is_get: bool, now: float) -> Part:
 def _range(entry: Entry, spans: Sequence[Span]) -> Part:
     size = len(entry.body)
     if not spans:
-        return Part(416, [], b"", {b"Content-Range": b"bytes */%d" % size})
+        kind, page = error_body(416, f"The page has {size} bytes.", None)
+        return Part(416, [(b"Content-Type", (kind,))], page, {b"Content-Range": b"bytes */%d" % size})
     (span,) = spans
     body = entry.body[span.start : span.start + span.size]
     return Part(206, entry.fields, body, {b"Content-Range": span.content_range(size)})
@@ -106,5 +107,5 @@ def put(request: Request, entry: Entry, part: Part, age: float, status: bytes) -
     for name, value in part.extra.items():
         headers.put(name, value)
     headers.put(b"Age", b"%d" % age)
-    before = entry.by_name.get(b"cache-status", ()) if part.fields else ()
+    before = entry.by_name.get(b"cache-status", ())
     headers._rawHeaders[b"Cache-Status"] = [*before, status]

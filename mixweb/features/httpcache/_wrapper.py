@@ -75,7 +75,9 @@ class HttpCacheWrapper(Wrapper):
             shared.watch(self._dropped_elsewhere)
 
     def handle(self, request: Request) -> None:
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method == b"CONNECT":
+            self.forward(request)
+        elif request.method not in (b"GET", b"HEAD"):
             self._pass_other(request)
         elif not request.body_complete or request._received_bytes or self._is_for_the_server(request):
             self._pass(request, "bypass")

@@ -22,7 +22,17 @@ from mixweb.features.proxy._target import Paths, join
 from mixweb.features.proxy._upstreams import Upstream, Upstreams, by_hash
 from mixweb.kit.rules import path_text, quote_path
 from mixweb.kit.upstream.connection import Broken
-from mixweb.kit.upstream.fields import Via, answered, as_received, asked, block, goes_further, named_tokens, pairs_of
+from mixweb.kit.upstream.fields import (
+    Via,
+    answered,
+    as_received,
+    asked,
+    binds,
+    block,
+    goes_further,
+    named_tokens,
+    pairs_of,
+)
 from mixweb.kit.upstream.pool import Pool
 from mixweb.kit.upstream.relay import Answer, Relay
 from mixweb.wrapper import HTTPError, Leaf
@@ -50,12 +60,14 @@ class Prepared(NamedTuple):
     :ivar at: the path of the mount.
     :ivar lines: the fields as upstream servers get them, without ``Host`` and those that frame the body.
     :ivar websocket: whether they ask for a WebSocket, and it is passed on.
+    :ivar single: whether the connection is for nobody else afterwards.
     """
 
     proxy: ProxyResource
     at: list[bytes]
     lines: bytes
     websocket: bool
+    single: bool
 
 
 @implementer(IBodyReceiver)
@@ -137,7 +149,8 @@ class ProxyResource(Leaf):
         for make in self.forwarded:
             fields += make(origin)
         lines = block(self.request_edits(request, [*fields, via]))
-        return Prepared(self, request.prepath, lines, self.websocket and asks_for_websocket(request))
+        single = binds(request.requestHeaders.getRawHeaders(b"Authorization"))
+        return Prepared(self, request.prepath, lines, self.websocket and asks_for_websocket(request), single)
 
     def origin(self, request: Request) -> Origin:
         """On whose behalf a request is sent."""
@@ -212,7 +225,7 @@ class ProxyRelay(Relay):
     :ivar upstream: the server that is asked.
     """
 
-    __slots__ = ("prepared", "proxy", "rest", "upstream")
+    __slots__ = ("prepared", "proxy", "rest", "single", "upstream")
 
     upstream: Upstream
 
@@ -220,6 +233,7 @@ class ProxyRelay(Relay):
         self.proxy = proxy
         self.rest = proxy.paths.rest(request)
         self.prepared = prepared = proxy.prepare(request)
+        self.single = prepared.single
         # With CONNECT nothing else comes here; over HTTP/2 the fields may be shared with another request.
         switches = request.method == b"CONNECT" or (
             prepared.websocket and request.method == b"GET" and request.clientproto == b"HTTP/1.1"

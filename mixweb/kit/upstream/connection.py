@@ -98,6 +98,7 @@ class Connection(ConnectionProtocol):
     :ivar reused: whether it has served another exchange before.
     :ivar answering: whether something of the answer has come.
     :ivar paused: whether it is not read, because the client does not take what is sent.
+    :ivar single: whether it is of no use for another exchange.
     :ivar patient: whether the answer may be silent for as long as it likes.
     """
 
@@ -107,6 +108,7 @@ class Connection(ConnectionProtocol):
     patient = False
     paused = False
     reused = False
+    single = False
     mark = 0
     _persistent = False
 
@@ -217,7 +219,7 @@ class Connection(ConnectionProtocol):
         self.exchange = None
         if self.paused:
             self.resume()
-        if self._persistent and self._sent and self._parser.idle:
+        if self._persistent and self._sent and not self.single and self._parser.idle:
             self.reused = True
             self.keeper.release(self)
         elif self._sent:

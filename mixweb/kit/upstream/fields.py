@@ -55,6 +55,15 @@ def answered(pairs: Pairs) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in pairs if (key := name.lower()) not in named and key not in NOT_ANSWERED]
 
 
+def binds(values: Iterable[bytes] | None) -> bool:
+    """
+    Whether a client proves who it is for the whole connection, which must then be used for nobody else (RFC 4559, 6).
+
+    :param values: the lines of ``Authorization``, if there are any.
+    """
+    return values is not None and any(value[:9].lower().startswith((b"ntlm", b"negotiate")) for value in values)
+
+
 def block(pairs: Pairs) -> bytes:
     """
     Fields as they are sent.
@@ -111,8 +120,10 @@ def goes_further(request: Request) -> bool:
 
     :raises HTTPError: 400 when that is no number.
     """
+    if request.method != b"OPTIONS":
+        return True
     left: bytes | None = request.getHeader(b"Max-Forwards")
-    if request.method != b"OPTIONS" or left is None:
+    if left is None:
         return True
     if not left.isdigit() or len(left) > 9:
         raise HTTPError(400, "Max-Forwards is not a number.")

@@ -39,6 +39,9 @@ class Relay:
 
     body: Body
 
+    #: Whether the connection is for nobody else afterwards.
+    single = False
+
     __slots__ = ("_gone", "_retried", "_tried", "_waits", "body", "connection", "method", "pool", "request", "switch")
 
     def __init__(self, request: Request, switch: bytes = b"") -> None:
@@ -119,6 +122,8 @@ class Relay:
         self.connection = connection
         self._waits = False
         connection.ask(self)
+        if self.single:
+            connection.single = True
         self.body.begin(connection, self.head() + self.body.framing + b"\r\n")
 
     def interim(self, head: ResponseHead) -> None:

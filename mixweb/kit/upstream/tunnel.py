@@ -61,6 +61,14 @@ class End(Protocol):
         self.tunnel.lost()
 
 
+class Talker(End):
+    """The client's end of a tunnel that is open for as long as both sides like: it does not hold a server up that stops."""
+
+    def drain(self) -> None:
+        """The server stops."""
+        self.tunnel.close()
+
+
 class FarEnd(End):
     """
     The end at another server.
@@ -80,12 +88,14 @@ class Tunnel:
     """
     Two ends that are joined.
 
+    :param near: the client's end.
+    :param connection: the protocol of the other one so far.
     :ivar moved: whether something has come since somebody set this to false.
     :ivar ended: called when both ends are closed.
     """
 
-    def __init__(self, connection: Protocol) -> None:
-        self.near, self.far = End(), FarEnd(connection)
+    def __init__(self, near: End, connection: Protocol) -> None:
+        self.near, self.far = near, FarEnd(connection)
         self.near.other, self.far.other = self.far, self.near
         self.near.tunnel = self.far.tunnel = self
         self.moved = True
@@ -128,7 +138,7 @@ def upgrade(request: Request, name: bytes, fields: Pairs, connection: Protocol, 
     :param fields: of the answer.
     :param rest: what has come from that server behind its answer.
     """
-    tunnel = Tunnel(connection)
+    tunnel = Tunnel(Talker(), connection)
     request.upgrade(tunnel.near, name, fields)
     tunnel.join(rest)
     return tunnel
@@ -137,7 +147,7 @@ def upgrade(request: Request, name: bytes, fields: Pairs, connection: Protocol, 
 def open_tunnel(request: Request, connection: Protocol) -> Tunnel:
     """Answer a CONNECT of HTTP/1.1, and join its connection with another one."""
     channel = request.channel
-    tunnel = Tunnel(connection)
+    tunnel = Tunnel(End(), connection)
     request.code, request.startedWriting = 200, 1
     channel.writeHeaders(b"HTTP/1.1", b"200", b"OK", Headers())
     channel._protocolUpgradeForWebsockets(tunnel.near)

@@ -509,6 +509,15 @@ def test_silent_tunnels(through):
     assert len(world.server.open) == 1
 
 
+def test_the_server_stops(through):
+    """A server that stops gives tunnels the time that it gives answers."""
+    world = through()
+    exchange = world.connect()
+    exchange.protocol.drain()
+    exchange.send(b"x")
+    assert world.server.last.received == b"x"
+
+
 def test_many_tunnels(through):
     """There are so many tunnels at most; when one ends there is room for another."""
     world = through(max_tunnels=2)

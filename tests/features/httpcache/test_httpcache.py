@@ -654,6 +654,19 @@ def test_encoded_answers(cached):
     assert world.get("/", {"Accept-Encoding": "gzip", "If-None-Match": 'W/"1"'}).status == 304
 
 
+def test_tunnels(cached):
+    """A WebSocket on a stream of HTTP/2 changes no page."""
+    world = cached()
+    world.origin_says("max-age=60")
+    world.get("/chat")
+    passed = []
+    world.cache.forward = passed.append
+    request = type("Request", (), {"method": b"CONNECT"})()
+    world.cache.handle(request)
+    assert passed == [request]
+    assert world.get("/chat").text == "1"
+
+
 def test_invalidation_of_what_is_on_its_way(cached):
     """An answer that was on its way when its page was changed is not stored."""
     world = cached()

@@ -763,3 +763,20 @@ def test_unwatched_costs_nothing():
     agent.site.observers.append(lambda request: watching.append(request.witness))
     agent.get("/")
     assert watching == [None]
+
+
+def test_behind_form_tokens(inspected):
+    """Where form tokens are asked for the page has one, and its requests are taken."""
+    from html import unescape
+    from re import search
+
+    from mixweb import Csrf
+
+    server = inspected(Respond("hi", at="/hi"), Csrf())
+    server.agent.get("/hi")
+    answer = server.agent.get(f"/~mix/?token={TOKEN}")
+    token = unescape(search(r'name="form-token" content="([^"]+)"', answer.text)[1])
+    cookies = "; ".join(value.decode().partition(";")[0] for value in answer.headers.getRawHeaders(b"Set-Cookie"))
+    for given, status in (({"X-CSRF-Token": token}, 200), ({}, 403)):
+        headers = {"Cookie": cookies, "Sec-Fetch-Site": "same-origin", **JSON, **given}
+        assert server.agent.request("PATCH", "/~mix/api/requests/1", headers, b'{"note": "x"}').status == status

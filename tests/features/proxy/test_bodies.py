@@ -2,8 +2,11 @@
 Bodies on their way through the proxy: in pieces, no faster than they are taken, framed anew.
 """
 
+import zlib
+
 import pytest
 
+from mixweb.features.encode import Encode
 from mixweb.features.headers import Headers
 from mixweb.features.proxy import FEATURE, Proxy
 from mixweb.testing import SiteAgent, make_context
@@ -290,6 +293,29 @@ def test_pieces_are_passed_on_at_once(behind):
     for piece in (b"1\r\na\r\n", b"1\r\nb\r\n"):
         proxied.server.last.send(piece)
         assert exchange.received.endswith(piece)
+
+
+def test_compressed_streams(behind):
+    """A stream that is compressed on its way is readable up to the last piece, too."""
+    proxied = behind(Server(), others=[Encode()])
+    exchange = proxied.open("GET", "/", {"Accept-Encoding": "gzip"})
+    proxied.server.last.send(OK + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    reader = zlib.decompressobj(31)
+    for number in range(3):
+        before = len(exchange.received)
+        proxied.server.last.send(b"9\r\ndata: %d\n\n\r\n" % number)
+        chunk = exchange.received[before:] if number else exchange.received.partition(b"\r\n\r\n")[2]
+        assert reader.decompress(_dechunked(chunk)) == b"data: %d\n\n" % number
+
+
+def _dechunked(data):
+    """The content of some whole chunks."""
+    content = b""
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        content += rest[: int(size, 16)]
+        data = rest[int(size, 16) + 2 :]
+    return content
 
 
 SMUGGLERS = [

@@ -110,6 +110,14 @@ def test_unreachable(reason, timed_out, status, behind):
     assert f"cannot be reached: {reason}" in answer.text
 
 
+@pytest.mark.parametrize(("scheme", "kept"), [("Basic x", 1), ("NTLM x", 0), ("negotiate x", 0), ("Bearer ntlm", 1)])
+def test_connections_that_are_somebodys(scheme, kept, behind):
+    """A connection that somebody has proved who he is for is used for nobody else."""
+    proxied = behind()
+    proxied.get("/", {"Authorization": scheme})
+    assert len(proxied.server.open) == kept
+
+
 def test_timeout(behind):
     """A server that does not begin to answer is given up: 504."""
     proxied = behind(Server(), timeout=5)

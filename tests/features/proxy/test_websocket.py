@@ -107,6 +107,14 @@ def test_idle_tunnels_are_kept(joined):
     assert exchange.received.endswith(b"\x89\x00")
 
 
+def test_the_server_stops(joined):
+    """A WebSocket does not hold up a server that stops."""
+    proxied, exchange, _ = joined
+    exchange.protocol.drain()
+    assert exchange.transport.disconnecting
+    assert proxied.server.open == []
+
+
 NOT_ASKED = [
     ({**ASK, "Upgrade": "h2c"}, {}),
     ({**ASK, "Connection": "keep-alive"}, {}),
