@@ -106,6 +106,8 @@ class FrameSender(Generic[S]):
 
     # There may be many connections, and without this each would have a dictionary of its own.
     __slots__ = (
+        "_early",
+        "_early_due",
         "_last_id",
         "_next_id",
         "_receive_window",
@@ -131,6 +133,8 @@ class FrameSender(Generic[S]):
         self._next_id = 1
         self._last_id: int | None = None
         self._reset_ids: dict[int, None] = {}
+        self._early: list[int] = []
+        self._early_due = 0
         self._table_due = False
 
     def _send(self, data: bytes) -> None:
@@ -202,22 +206,26 @@ class FrameSender(Generic[S]):
         self.out += pieces
         self.out_bytes += size + 9
 
-    def close(self, stream: S) -> None:
-        """The answer has been sent to its end. A client that goes on sending is asked not to (RFC 9113, 8.1)."""
+    def close(self, stream: FrameStream) -> None:
+        """The answer has been sent to its end. What still comes for it is passed over."""
         stream.closed = True
         del self.streams[stream.id]
         if not stream.ended:
             remember(self._reset_ids, stream.id, None)
-            self.answered_early(stream)
+            self._early.append(stream.id)
 
-    def answered_early(self, stream: S) -> None:
-        """Call :meth:`ask_to_stop`, when the client has had time to read the answer: some drop it when both come at once."""
-        self.ask_to_stop(stream.id)
+    def stop_early(self) -> None:
+        """
+        Ask clients that still send what was answered not to (RFC 9113, 8.1), if it was answered before the last call.
 
-    def ask_to_stop(self, stream_id: int) -> None:
-        """Reset a stream that was answered, unless its client has come to the end by itself."""
-        if stream_id in self._reset_ids:
-            self._send(frame(RST_STREAM, 0, stream_id, LONG.pack(Code.NO_ERROR)))
+        Some drop an answer that they have not read when its stream is reset.
+        """
+        early, self._early = self._early, []
+        for stream_id in early[: self._early_due]:
+            if stream_id in self._reset_ids:
+                self._send(frame(RST_STREAM, 0, stream_id, LONG.pack(Code.NO_ERROR)))
+        self._early += early[self._early_due :]
+        self._early_due = len(self._early)
 
     def reset(self, stream_id: int, code: int) -> S | None:
         """

@@ -228,16 +228,14 @@ class Http2Stream(SendingStream):
         """Whether a body is to come that somebody wants."""
         return not (self.ended or self._body_paused or self.request is None or self._tunnel is not None)
 
-    @property
-    def is_tunnel(self) -> bool:
-        """Whether another protocol has taken the place of the request."""
-        return self._tunnel is not None
-
     # Its end
 
     def close(self) -> None:
         """The answer has been sent to its end."""
-        self.connection.close(self)
+        if self._tunnel is None or self.ended:
+            self.connection.close(self)
+        else:
+            self.connection.reset(self.id, Code.NO_ERROR)
         self.let_go()
         if self.request is not None:
             self._lose(Failure(ConnectionDone()))

@@ -39,10 +39,6 @@ class _Look(NamedTuple):
     amount: int
 
 
-#: What a client is given to read an answer that came before the end of its request, in seconds.
-READ_SECONDS = 1.0
-
-
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class Http2Connection(FrameConnection[Http2Stream]):
     """
@@ -169,17 +165,6 @@ class Http2Connection(FrameConnection[Http2Stream]):
         """The transport sends no more."""
 
     # Turns
-
-    def answered_early(self, stream: Http2Stream) -> None:
-        if stream.is_tunnel:
-            self.ask_to_stop(stream.id)
-        else:
-            self.callLater(READ_SECONDS, self._ask_to_stop, stream.id)
-
-    def _ask_to_stop(self, stream_id: int) -> None:
-        if not self._closing:
-            self.ask_to_stop(stream_id)
-            self.wake()
 
     def wake(self) -> None:
         """Something is to be sent, or streams have something to send: soon, together with all else of this moment."""
@@ -316,6 +301,10 @@ class Http2Connection(FrameConnection[Http2Stream]):
         :param now: of any clock, in seconds; the next call comes :data:`CHECK_INTERVAL` seconds later.
         """
         self.calm(CHECK_INTERVAL)
+        if not self._closing:
+            self.stop_early()
+            if self.out:
+                self.wake()
         if self._draining and not self.refuses_streams:
             self._draining += 1
             if self._draining > 2:

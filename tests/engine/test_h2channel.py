@@ -42,7 +42,6 @@ from mixweb.engine._h2_frame import (
 )
 from mixweb.engine._h2_stream import HELD_BYTES
 from mixweb.engine.body import IBodyReceiver
-from mixweb.engine.h2channel import READ_SECONDS
 from mixweb.engine.hpack import Decoder, encode_field
 from mixweb.engine.site import Site
 from mixweb.features.websocket import WebSocket, build
@@ -438,7 +437,9 @@ def test_too_long(announced):
     client.send(frame(DATA, 0, 1, bytes(MAX_FRAME)))
     headers, _, end = client.of(1)
     assert (headers[":status"], end) == ("413", "end")
-    client.clock.advance(READ_SECONDS)
+    client.sweep(1)
+    assert client.frames() == []
+    client.sweep(1)
     assert client.of(1) == [Code.NO_ERROR]
     client.send(frame(DATA, 0, 1, bytes(MAX_FRAME)), frame(DATA, END_STREAM, 1, b"x"), request(3))
     assert client.of(3)[1:] == [b"hello", "end"]

@@ -598,12 +598,19 @@ def test_smaller_table(sizes, due, connection):
 
 
 def test_early_answer(connection):
-    """The stream of an answer that was complete before its request is reset with NO_ERROR, and its body passed over."""
+    """The body of an answered request is passed over; the stream is reset, when the client had time to read the answer."""
+    connection.receive(post(11))
     connection.close(connection.streams[3])
+    connection.close(connection.streams[11])
+    connection.stop_early()
+    assert connection.sent() == []
+    connection.receive(frame(DATA, 0, 3, bytes(100)) + frame(DATA, END_STREAM, 11, bytes(100)))
+    connection.stop_early()
     assert connection.sent() == [(RST_STREAM, 0, 3, long(0))]
     connection.receive(frame(DATA, 0, 3, bytes(100)) + frame(DATA, END_STREAM, 3, bytes(100)))
-    assert connection.told == []
+    connection.stop_early()
     assert outcome(connection) == {}
+    assert connection.told == [(11, "begin", "POST")]
 
 
 # The end

@@ -48,7 +48,7 @@ def test_echo(client, compat):
     for headers, body, detail, loose in WRONG:
         answer, received = ask(client, "POST", "/echo", headers, body)
         assert answer.status == (loose if compat else 400), body[:50]
-        assert answer.status == 200 or detail in received.decode()
+        assert answer.status == 200 or detail in received.decode().replace('\\"', '"')
     answer, _ = ask(client, "GET", "/echo")
     assert (answer.status, answer.headers["Allow"]) == (405, "OPTIONS, POST")
 
