@@ -201,7 +201,7 @@ def test_many_who_log_in_at_once(start, curl, site, tmp_path):
             pool.map(lambda number: curl("--user", f"alice:{ALICE}{'x' * (number % 2)}", server.url), range(30))
         )
     codes = [line.split()[1] for line, _, _ in answers]
-    assert set(codes) == {"200", "401", "503"}
+    assert {"503"} < set(codes) <= {"200", "401", "503"}
     assert all("Retry-After: 1" in fields for line, fields, _ in answers if " 503 " in line)
     assert curl("--user", f"alice:{ALICE}", server.url)[2].endswith("hello")
 
