@@ -26,6 +26,9 @@ _KEPT = frozenset(
     b" referrer-policy server strict-transport-security vary x-content-type-options x-frame-options".split()
 )
 
+#: Fields whose values are public and many: they are remembered, and sent without their Huffman code, which takes long to make.
+_KEPT_PLAIN = frozenset((b"last-modified",))
+
 #: Values of a name that are remembered, and the octets that such a value may have.
 _KEPT_VALUES = 32
 _KEPT_VALUE_BYTES = 128
@@ -44,18 +47,23 @@ class _Values(dict[bytes, bytes]):
     def __init__(self, name: bytes) -> None:
         lower = name.lower()
         self._sent = lower not in HOP_BY_HOP
-        self._kept = lower in _KEPT
+        self._packed = lower in _KEPT
+        self._kept = self._packed or lower in _KEPT_PLAIN
         self._prefix = encode_name(lower, lower in _SECRET)
 
     def __missing__(self, value: bytes) -> bytes:
         if not self._sent:
             return b""
         tidy = value.translate(None, b"\0\r\n").strip(b" \t")
-        if not self._kept or len(value) > _KEPT_VALUE_BYTES:
-            return self._prefix + encode_integer(len(tidy), 0x7F) + tidy
-        if len(self) == _KEPT_VALUES:
-            self.clear()
-        self[value] = field = self._prefix + encode_string(tidy)
+        kept = self._kept and len(value) <= _KEPT_VALUE_BYTES
+        if kept and self._packed:
+            field = self._prefix + encode_string(tidy)
+        else:
+            field = self._prefix + encode_integer(len(tidy), 0x7F) + tidy
+        if kept:
+            if len(self) == _KEPT_VALUES:
+                self.clear()
+            self[value] = field
         return field
 
 

@@ -16,6 +16,7 @@ from mixweb.engine._h2_frame import Code
 from mixweb.engine._h2_sending import SendingStream
 from mixweb.engine._h2_tunnel import Tunnel
 from mixweb.engine._headers import RequestFields
+from mixweb.engine._telling import introduce, refuse
 from mixweb.engine.h2fields import DecodedFields, RequestHead, RequestRefusal, response_block
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Http2Stream(SendingStream):
             self._begin_body(head, request)
 
     def _begin_body(self, head: RequestHead, request: Any) -> None:
-        _introduce(request, head.method, head.target)
+        introduce(request, head.method, head.target, b"HTTP/2")
         self._continue_due = head.fields.expect != b"" and self._body is None
         self._body_paused = True
         request.gotLength(head.length)
@@ -96,7 +97,7 @@ class Http2Stream(SendingStream):
         """Answer a request that is not processed."""
         self.request = request = self.connection.requestFactory(self)
         request.head = RequestHead(refusal.method, refusal.target, b"", b"", None, _NO_FIELDS, None)
-        _introduce(request, refusal.method, refusal.target)
+        introduce(request, refusal.method, refusal.target, b"HTTP/2")
         self.refuse(refusal.status, refusal.detail)
 
     def refuse(self, status: int, detail: str) -> None:
@@ -105,16 +106,10 @@ class Http2Stream(SendingStream):
 
         :param detail: one sentence for the client.
         """
-        request = self.request
-        if request.startedWriting:
+        if self.request.startedWriting:
             self.abortConnection()
-        elif hasattr(request, "refuse"):
-            request.refuse(status, detail)
         else:
-            request.setResponseCode(status)
-            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-            request.write(detail.encode() + b"\n")
-            request.finish()
+            refuse(self.request, status, detail)
 
     # Its body
 
@@ -175,17 +170,12 @@ class Http2Stream(SendingStream):
 
     # Its answer
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Send the head of an answer."""
-        if self.closed:
-            return
-        if not isinstance(headers, Headers):
-            pairs, headers = headers, Headers()
-            for name, value in pairs:
-                headers.addRawHeader(name, value)
-        self._continue_due = False
-        self.connection.send_head(self, response_block(int(code), headers))
-        self.connection.wake()
+        if not self.closed:
+            self._continue_due = False
+            self.connection.send_head(self, response_block(int(code), headers))
+            self.connection.wake()
 
     def write_interim(self, code: int, reason: bytes, headers: Headers) -> None:
         """Send an interim answer (RFC 9110, 15.2)."""
@@ -312,11 +302,3 @@ class Http2Stream(SendingStream):
         """What was agreed on for the connection, as a transport of TLS tells it; ``None`` where that does not tell."""
         facts = getattr(self.connection.transport, "facts", None)
         return None if facts is None else facts()
-
-
-def _introduce(request: Any, method: bytes, target: bytes) -> None:
-    """Tell a request its line before it is complete."""
-    if hasattr(request, "begin"):
-        request.begin(method, target, b"HTTP/2")
-    else:
-        request.method, request.uri, request.clientproto = method, target, b"HTTP/2"

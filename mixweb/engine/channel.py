@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 from mixweb.engine._connection import LINGER_BYTES, ChannelSite, Connection
 from mixweb.engine._h2_frame import PREFACE
 from mixweb.engine._headers import RequestFields, format_head, tidy_reason
+from mixweb.engine._telling import introduce, refuse
 from mixweb.engine.fields import options
 from mixweb.engine.h2channel import Http2Connection
 from mixweb.engine.http1 import Head, Line, Refusal
@@ -29,14 +30,6 @@ SKIP_BYTES = 64 * 1024
 
 #: Stands for a request line that could not be read.
 _UNREAD_LINE = Line(b"-", b"-", b"-", None, b"HTTP/1.1")
-
-
-def _introduce(request: Any, line: Line) -> None:
-    """Tell a request its line before it is complete."""
-    if hasattr(request, "begin"):
-        request.begin(line.method, line.uri, line.version)
-    else:
-        request.method, request.uri, request.clientproto = line.method, line.uri, line.version
 
 
 class Channel(Connection):
@@ -162,7 +155,7 @@ class Channel(Connection):
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         if line.authority is not None:
             if line.method == b"CONNECT" and not self.site.takes_connect:
-                _introduce(request, line)
+                introduce(request, line.method, line.uri, line.version)
                 raise Refusal(501, "This server opens no tunnels.")
             headers.setRawHeaders(b"Host", [line.authority])
         request.parseCookies()
@@ -185,7 +178,7 @@ class Channel(Connection):
         self._head = head
         self._body_bytes = 0
         self._body_wanted = False
-        _introduce(request, line)
+        introduce(request, line.method, line.uri, line.version)
         self._continue_due = fields.expect != b"" and line.version == b"HTTP/1.1" and not self._parser.buffered
         request.gotLength(fields.length)
         if self._ended:
@@ -227,18 +220,13 @@ class Channel(Connection):
         request = self.requests[0]
         if request.startedWriting:
             self.abortConnection()
-        elif hasattr(request, "refuse"):
-            request.refuse(status, detail)
         else:
-            request.setResponseCode(status)
-            request.setHeader(b"Connection", b"close")
-            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-            request.write(detail.encode() + b"\n")
-            request.finish()
+            refuse(request, status, detail)
 
     def _make_refused(self) -> Any:
         request = self.requestFactory(self)
-        _introduce(request, self._parser.line or _UNREAD_LINE)
+        line = self._parser.line or _UNREAD_LINE
+        introduce(request, line.method, line.uri, line.version)
         return request
 
     def _respondToBadRequestAndDisconnect(self) -> None:

@@ -83,14 +83,14 @@ class ResponseParser(Parser):
     An answer that cannot be read is a :class:`Refusal`; its status is of no interest, its detail says what is wrong.
     """
 
-    __slots__ = ("_last", "_line_end", "_method")
+    __slots__ = ("_early", "_last", "_method")
 
     _last: ResponseHead | None
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(limits)
         self._last = None
-        self._line_end = 0
+        self._early = b""
         self._method = b""
 
     def expect(self, method: bytes) -> None:
@@ -108,6 +108,9 @@ class ResponseParser(Parser):
 
         :raises Refusal: when this is no answer.
         """
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         if self._phase is _TO_THE_END:
             return self._take(len(self._buffer)) or None
         if self._phase is not _HEAD:
@@ -132,10 +135,29 @@ class ResponseParser(Parser):
             return self.END
         return None
 
-    @property
-    def complete(self) -> bool:
-        """Whether all of a body has been given out, and :attr:`END` has not."""
-        return self._phase is _COMPLETE
+    def take_whole(self) -> bytes | None:
+        """
+        The whole body behind a head that was given out, if it has come; :attr:`END` is not given out then.
+
+        ``None`` leaves everything to :meth:`next_event`.
+        """
+        if self._phase is _CHUNK_SIZE:
+            return self._take_whole_chunks()
+        if self._phase is _LENGTH and len(self._buffer) - self._start >= self._left:
+            body = self._take(self._left)
+        elif self._phase is _COMPLETE:
+            body = b""
+        else:
+            return None
+        self._phase = _HEAD
+        return body
+
+    def _take_whole_chunks(self) -> bytes | None:
+        self._early = self._read_chunks()
+        if self._phase is not _COMPLETE:
+            return None
+        body, self._early, self._phase = self._early, b"", _HEAD
+        return body
 
     @property
     def idle(self) -> bool:

@@ -10,8 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web import server
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from wsproto.connection import Connection, ConnectionType
@@ -42,6 +44,7 @@ from mixweb.engine._h2_frame import (
 )
 from mixweb.engine._h2_stream import HELD_BYTES
 from mixweb.engine.body import IBodyReceiver
+from mixweb.engine.h2channel import Http2Connection
 from mixweb.engine.hpack import Decoder, encode_field
 from mixweb.engine.site import Site
 from mixweb.features.websocket import WebSocket, build
@@ -319,6 +322,45 @@ def test_connect():
     assert client.of(1)[0][":status"] == "501"
 
 
+def test_refusal_of_another_request():
+    """A request of Twisted's is refused in plain text."""
+    client = Client(Page())
+    client.site.requestFactory = server.Request
+    client = Client(client.site)
+    client.send(request(1, **{f"x{number}": "" for number in range(501)}))
+    headers, body, *_ = client.of(1)
+    assert (headers[":status"], headers["content-type"]) == ("431", "text/plain; charset=utf-8")
+    assert body == b"The header section has more than 500 fields.\n"
+
+
+def test_interim():
+    """A page can send an interim answer before its own; nothing comes of it when the client has left."""
+    hints = Headers({b"Link": [b"</a.css>; rel=preload"]})
+
+    def answer(request):
+        request.channel.write_interim(103, b"Early Hints", hints)
+        return NOT_DONE_YET
+
+    client = Client(Page(answer))
+    client.send(request(1))
+    assert client.of(1) == [{":status": "103", "link": "</a.css>; rel=preload"}]
+    channel = client.site.resource.requests[0].channel
+    client.send(frame(RST_STREAM, 0, 1, long(8)))
+    channel.write_interim(103, b"Early Hints", hints)
+    channel.writeAnswer(200, b"OK", hints, b"late")
+    assert client.frames() == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_tls_facts(known):
+    """A stream tells what was agreed on for its connection, where its transport knows."""
+    client = Client(Page(lambda request: repr(request.channel.facts()).encode()))
+    if known:
+        client.transport.facts = lambda: "TLSv1.3"
+    client.send(request(1))
+    assert client.of(1)[1] == (b"'TLSv1.3'" if known else b"None")
+
+
 def test_malformed():
     """A malformed request resets its stream, and the next one is answered."""
     client = Client(Page())
@@ -403,6 +445,39 @@ def test_upload_without_pause_after_window():
     receiver.request.resume_body()
     updates = [(stream, payload) for kind, _, stream, payload in client.frames() if kind == WINDOW_UPDATE]
     assert updates == [(1, long(STREAM_WINDOW // 2))] * 2
+
+
+def test_receiver_that_pauses_and_goes_on():
+    """A receiver may go on while it is called: it gets the pieces in their order, one after the other."""
+    receiver = Receiver()
+    client = Client(ReceivingPage(receiver))
+    client.send(request(1, method="POST", end=False))
+    depth = []
+
+    def take(data):
+        depth.append(len(depth) - len(receiver.taken))
+        receiver.request.pause_body()
+        receiver.request.resume_body()
+        receiver.taken += data
+
+    receiver.request._body._data = take
+    receiver.request.pause_body()
+    client.send(frame(DATA, 0, 1, b"a"), frame(DATA, 0, 1, b"b"), frame(DATA, END_STREAM, 1, b"c"))
+    receiver.request.resume_body()
+    assert receiver.taken == b"abc"
+    assert depth == [0, 0, 0]
+    assert receiver.complete
+
+
+def test_body_of_an_answer_on_its_way():
+    """What comes of a body whose request was answered is passed over, also while the answer waits to be sent."""
+    client = Client(ReceivingPage(b"x" * 1000), window=0)
+    client.send(request(1, method="POST", end=False))
+    for _ in range(64):
+        client.send(frame(DATA, 0, 1, bytes(4096)))
+    assert client.of(1)[1:] == []
+    client.send(frame(DATA, 0, 1, bytes(1)))
+    assert client.of(1) == [Code.FLOW_CONTROL_ERROR]
 
 
 def test_continue():
@@ -735,6 +810,20 @@ def test_failing_producer(failures):
     assert [failure.type for failure in failures] == [RuntimeError]
 
 
+def test_producer_after_much():
+    """A producer that is registered when too much waits already is paused at once."""
+
+    def answer(request):
+        request.write(bytes(100_000))
+        made.append(Push(request, 1))
+        return NOT_DONE_YET
+
+    made = []
+    client = Client(Page(answer), window=0)
+    client.send(request(1))
+    assert made[0].calls == ["pause"]
+
+
 def test_late_producer():
     """A producer for a stream that is closed is stopped at once; a second one is refused."""
     client = Client(Page(lambda request: NOT_DONE_YET))
@@ -949,6 +1038,22 @@ def test_slow_body():
     assert client.of(1)[1:] == [b"hello", "end"]
 
 
+def test_slow_body_of_an_answer_that_began():
+    """An answer that has begun is broken off when the body comes too slowly."""
+
+    def answer(request):
+        request.receive_body(lambda data: None, lambda: None)
+        request.write(b"begun")
+        return NOT_DONE_YET
+
+    page = ReceivingPage(answer)
+    client = Client(page)
+    client.send(request(1, method="POST", end=False))
+    client.sweep(20)
+    assert client.of(1)[1:] == [b"begun", Code.INTERNAL_ERROR]
+    assert page.ended == [ConnectionAborted]
+
+
 def test_slow_frame():
     """The part of a frame that is there counts for the body."""
     client = Client(Page())
@@ -1036,6 +1141,32 @@ def test_drain():
     waiting.callback(b"late")
     assert client.of(1)[1:] == [b"late", "end"]
     assert client.transport.disconnecting
+
+
+class Whole(StringTransport):
+    """A transport that cannot be closed on one side alone."""
+
+    def abortConnection(self):
+        self.disconnecting = True
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_closed_as_a_whole(blocked):
+    """A transport that cannot be closed on one side is closed on both, blocked or not."""
+    site = Site(Page(), reactor=Clock())
+    connection = Http2Connection(site)
+    transport = Whole()
+    connection.makeConnection(transport)
+    transport.registerProducer(connection, True)
+    if blocked:
+        connection.pauseProducing()
+        assert transport.producerState == "paused"
+        connection.loseConnection()
+        assert transport.producerState == "producing"
+    else:
+        connection.dataReceived(b"nonsense, and no HTTP/2 at all")
+    assert transport.disconnecting
+    assert transport.producer is None
 
 
 def test_drain_on_the_way():

@@ -524,6 +524,14 @@ def test_floods(name):
     assert 998 <= number <= 1001
 
 
+def test_empty_data_for_a_reset_stream(connection):
+    """Empty frames of a body that nobody wants are a flood, too."""
+    connection.receive(frame(DATA, 0, 7) * 900)
+    assert outcome(connection) == {}
+    connection.receive(frame(DATA, 0, 7) * 100)
+    assert outcome(connection) == "ENHANCE_YOUR_CALM"
+
+
 def test_harmless(connection):
     """PRIORITY, PRIORITY_UPDATE and WINDOW_UPDATE cost little, and may come often; few priorities are remembered."""
     for number in range(5000):

@@ -71,6 +71,34 @@ def test_answers(data: bytes, events: list[object], size: int) -> None:
     assert told(read(data, size, closed=True)) == events
 
 
+WHOLE = [
+    (OK + b"Content-Length: 2\r\n\r\nhi", b"hi", []),
+    (OK + b"Content-Length: 2\r\n\r\nhi!", b"hi", []),
+    (OK + b"Content-Length: 3\r\n\r\nhi", None, [b"hi"]),
+    (OK + b"Content-Length: 0\r\n\r\n", b"", []),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n", b"hi", []),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"", []),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n", None, [b"hi"]),
+    (OK + b"Transfer-Encoding: chunked\r\n\r\n", None, []),
+    (OK + b"\r\nhi", None, [b"hi"]),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", b"", []),
+]
+
+
+@pytest.mark.parametrize(("data", "body", "after"), WHOLE)
+def test_bodies_at_once(data: bytes, body: bytes | None, after: list[object]) -> None:
+    """A body that has come as a whole is taken at once; one that has not comes in pieces, with nothing left out."""
+    parser = ResponseParser()
+    parser.expect(b"GET")
+    parser.receive(data)
+    parser.next_event()
+    assert parser.take_whole() == body
+    if body is None:
+        assert list(iter(parser.next_event, None)) == after
+    else:
+        assert parser.idle is not data.endswith(b"!")
+
+
 @CUTS
 @pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""])
 def test_answers_to_head(framing: bytes, size: int) -> None:

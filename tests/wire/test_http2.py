@@ -200,6 +200,17 @@ def test_curl(serve, curl, site):
     assert (site / "out").read_bytes().startswith(b"HTTP/2 405")
 
 
+def test_refused_upload(serve, curl, site):
+    """curl that is still sending reads why its upload was refused."""
+    server = serve("--max-body-bytes", "1000")
+    (site / "up.bin").write_bytes(bytes(5_000_000))
+    options = ("--http2", "--cacert", "ca.pem", "--data-binary", "@up.bin", "--header")
+    for header in ("Expect:", "Transfer-Encoding: chunked"):
+        line, _, body = curl(*options, header, f"{server.url}/upload")
+        assert line.split()[:2] == ["HTTP/2", "413"]
+        assert "1000 bytes" in body or "1000 are accepted" in body
+
+
 def test_clear_text(twistd, curl, site):
     """curl that knows that HTTP/2 is spoken gets it without TLS, if the server was told so."""
     for options, version in ((["--h2c"], "HTTP/2"), ([], "HTTP/1.1")):

@@ -202,18 +202,12 @@ class Connection(ConnectionProtocol):
     def _begin(self, exchange: Exchange, head: ResponseHead) -> None:
         """Begin an answer; one that has come as a whole is not cut in pieces."""
         self._persistent = head.persistent
-        event = self._parser.next_event()
-        body = b""
-        if type(event) is bytes:
-            body = event
-            event = self._parser.next_event() if self._parser.complete else None
-        if event is ResponseParser.END:
+        body = self._parser.take_whole()
+        if body is None:
+            exchange.begun(head)
+        else:
             self._end(exchange)
             exchange.whole(head, body)
-            return
-        exchange.begun(head)
-        if body and self.exchange is exchange:
-            exchange.data(body)
 
     def _end(self, exchange: Exchange) -> None:
         self.exchange = None

@@ -241,6 +241,11 @@ class Relay:
         request.code_message = head.reason
         request.defaultContentType = None
         headers = request.responseHeaders._rawHeaders
+        if headers.keys() == _REPLACED:
+            # As every answer begins.
+            for name, values in self.fields(head):
+                headers[name] = [*values]
+            return
         for name, values in self.fields(head):
             there = headers.get(name)
             headers[name] = [*values] if there is None or name in _REPLACED else [*there, *values]
